@@ -1,0 +1,1 @@
+"""What crosses a boundary: recipe, tables, signals, reasons, shards. Plain Python, no I/O."""

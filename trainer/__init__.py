@@ -1,0 +1,1 @@
+"""The trainer and its loader: they meet the pipelines only at the shards on disk."""
