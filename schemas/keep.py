@@ -74,7 +74,7 @@ class Sample:
 
 Keep = Compare | Between | Member | Is | IsEmpty | Quantile | Sample
 
-_NUMBER = r"[-+]?(?:\d[\d_]*)(?:\.\d+)?(?:[eE][-+]?\d+)?"
+_NUMBER = r"[-+]?\d+(?:_\d+)*(?:\.\d+)?(?:[eE][-+]?\d+)?"
 _COMPARE = re.compile(rf"(>=|<=|==|!=|>|<)\s*({_NUMBER})")
 _BETWEEN = re.compile(rf"between\s+({_NUMBER})\s+and\s+({_NUMBER})")
 _MEMBER = re.compile(r"(not\s+)?in\s*\[([^\[\]]*)\]")

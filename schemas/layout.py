@@ -74,3 +74,13 @@ def shard_folder(source: str, intake: str, digest: str) -> str:
 def manifest(mixture: str) -> str:
     """Returns the name of a mixture's manifest."""
     return f"mix/{mixture}/manifest.json"
+
+
+def interleaved_manifest(mixture: str) -> str:
+    """Returns the name of the manifest of a mixture's pre-mixed series."""
+    return f"mix/{mixture}/interleaved/manifest.json"
+
+
+def interleaved_folder(mixture: str, digest: str) -> str:
+    """Returns the folder of the shards of a mixture's pre-mixed series."""
+    return f"mix/{mixture}/interleaved/{digest}"

@@ -29,6 +29,14 @@ from schemas.signals import SIGNALS_BY_NAME
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
 
+RULE_REASONS = tuple(
+    reason
+    for reason, info in REASONS.items()
+    if info.stage is Stage.SELECT and reason not in (Reason.DUPLICATE_ROW, Reason.TAKEN_DOWN)
+)
+"""Reasons that a rule can give; the other two of `select` are decided without a signal."""
+
+
 class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -224,9 +232,11 @@ class Rule(_Model):
     @model_validator(mode="after")
     def _fits(self) -> Rule:
         keep = parse_keep(self.keep)
-        if REASONS[self.reason].stage is not Stage.SELECT:
-            choices = ", ".join(r for r in REASONS if REASONS[r].stage is Stage.SELECT)
-            raise ValueError(f"reason {self.reason!r} is not one of a rule; use one of: {choices}")
+        if self.reason not in RULE_REASONS:
+            raise ValueError(
+                f"reason '{self.reason}' is not one of a rule; use one of: "
+                f"{', '.join(RULE_REASONS)}"
+            )
         if not self.signal:
             if self.keep.strip().startswith("sample"):
                 return self
@@ -259,7 +269,7 @@ class Select(_Model):
 
     extends: str = ""
     without: tuple[Reason, ...] = ()
-    rules: tuple[Rule, ...] = ()
+    rules: tuple[Rule, ...] = Field(default=(), max_length=100)
 
 
 class TrainView(_Model):
@@ -352,7 +362,7 @@ class Recipe(_Model):
             unknown = sorted(set(rule.sources) - set(names))
             if unknown:
                 raise ValueError(
-                    f"rule {rule.reason!r} names the unknown source {unknown[0]!r}; "
+                    f"rule '{rule.reason}' names the unknown source {unknown[0]!r}; "
                     f"sources are {', '.join(names)}"
                 )
         return self
@@ -371,6 +381,8 @@ class Recipe(_Model):
             del source["path"]
             source.pop("media_root", None)
         del values["ingest"]["part_rows"], values["ingest"]["part_bytes"]
+        for kind in ("sha256", "md5", "phash"):
+            del values["ingest"]["block"][kind]
         return values
 
     def digest(self) -> str:

@@ -193,7 +193,7 @@ SIGNALS: tuple[Signal, ...] = (
         "[0, …)",
         "count/ngrams",
         1,
-        "Distinct unigrams and bigrams of the text outside the most frequent of the corpus.",
+        "Unigrams and bigrams of the text, repetitions included, outside the vocabulary.",
         _ALIGN,
     ),
 )

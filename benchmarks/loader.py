@@ -1,0 +1,261 @@
+"""How fast the loader is, beside a bare decode loop and the `webdataset` library.
+
+Every contender decodes, crops and scales the same JPEG images (3:2, 1/f noise at the bit rate of
+photographs) to 224 × 224, in a process of its own that is bound to the same cores, from start to end:
+opening, indexes and checksums count. Rounds are interleaved; a figure is the median over rounds of
+the ratio of rates in a round.
+
+- `bare`: threads call the loader's own decoder on bytes in memory, and do nothing else.
+- `wds`: `webdataset` with shuffle and batches, decoding with the loader's decoder.
+- `wds_default`: the same with its default, Pillow, and the usual bicubic resize and centre crop.
+
+On several cores, `webdataset` gets a process for each, with its share of the shards, and hands
+nothing over: better than the DataLoader that its users put around it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import multiprocessing
+import os
+import statistics
+import tarfile
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import webdataset as wds
+from PIL import Image
+
+from schemas import layout
+from schemas.digests import canonical_json, hex_digest
+from schemas.shards import INDEX, Manifest, MixtureSource, Shard, merkle_root, shard_leaves
+from trainer.loader.images import UNIFORMS, render
+from trainer.loader.loader import Loader
+from trainer.loader.mixture import open_mixture
+from trainer.loader.options import ImageOptions, LoaderOptions, Sampling
+
+SIDE = 224
+BATCH = 128
+ROUNDS = 7
+SHARDS = 8
+SAMPLES = {256: 4096, 512: 2048}
+"""Samples of the mixture by short side in pixels: about two seconds of one core."""
+
+DISTINCT = 128
+"""Different images; more samples repeat their bytes."""
+
+OPTIONS = ImageOptions(size=SIDE)
+NO_CHANCE = np.zeros(UNIFORMS)
+
+
+def make_images(side: int) -> list[bytes]:
+    """Returns JPEG images with the spectrum of photographs, 1/f."""
+    height, width = side, side * 3 // 2
+    rows, columns = np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None]
+    falloff = 1 / np.maximum(np.hypot(rows, columns), 1 / width)
+    images = []
+    for seed in range(DISTINCT):
+        random = np.random.default_rng(seed)
+        phases = random.normal(size=(3, height, width // 2 + 1, 2)).view(np.complex128)[..., 0]
+        planes = np.fft.irfft2(phases * falloff, (height, width))
+        planes = planes[:1] * 0.8 + planes * 0.2
+        pixels = np.clip(128 + planes / planes.std() * 50, 0, 255).astype(np.uint8)
+        sink = io.BytesIO()
+        Image.fromarray(pixels.transpose(1, 2, 0)).save(sink, "JPEG", quality=90)
+        images.append(sink.getvalue())
+    return images
+
+
+def write_mixture(root: Path, side: int, images: list[bytes]) -> None:
+    """Writes shards, indexes and manifest of a mixture named after `side`."""
+    shards = []
+    for number in range(SHARDS):
+        rows = []
+        sink = io.BytesIO()
+        with tarfile.open(fileobj=sink, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+            for at in range(SAMPLES[side] // SHARDS):
+                place = number * SAMPLES[side] // SHARDS + at
+                for extension, data in members(place, images[place % DISTINCT]).items():
+                    key = hex_digest(str(place))
+                    info = tarfile.TarInfo(f"{key}.{extension}")
+                    info.size = len(data)
+                    tar.addfile(info, io.BytesIO(data))
+                    offset = sink.tell() - -(-len(data) // 512) * 512
+                    digest = hashlib.sha256(data).hexdigest()
+                    rows.append((key, info.name, offset, len(data), digest, None, None, None))
+        index = io.BytesIO()
+        pq.write_table(pa.table(list(map(list, zip(*rows, strict=True))), schema=INDEX), index)
+        stem = f"{layout.shard_folder(str(side), 'i0', 'd0')}/{number:06d}"
+        (root / stem).parent.mkdir(parents=True, exist_ok=True)
+        (root / f"{stem}.tar").write_bytes(sink.getvalue())
+        (root / f"{stem}.idx.parquet").write_bytes(index.getvalue())
+        shards.append(
+            Shard(
+                path=f"{stem}.tar",
+                index=f"{stem}.idx.parquet",
+                samples=SAMPLES[side] // SHARDS,
+                bytes=len(sink.getvalue()),
+                sha256=hashlib.sha256(sink.getvalue()).hexdigest(),
+                index_sha256=hashlib.sha256(index.getvalue()).hexdigest(),
+            )
+        )
+    source = MixtureSource(name=str(side), weight=1, samples=SAMPLES[side], shards=tuple(shards))
+    manifest = Manifest(
+        mixture=str(side),
+        recipe_digest="",
+        seed=0,
+        layout="by_source",
+        samples=SAMPLES[side],
+        sources=(source,),
+        merkle_root=merkle_root(shard_leaves((source,))),
+    )
+    path = root / layout.manifest(str(side))
+    path.parent.mkdir(parents=True)
+    path.write_bytes(manifest.to_bytes())
+
+
+def members(place: int, image: bytes) -> dict[str, bytes]:
+    """Returns the members of a pair as mixwright writes them."""
+    text = f"a picture of place number {place}, as its photographer described it"
+    media = hashlib.sha256(image).hexdigest()
+    metadata = {
+        "sample_id": hex_digest(str(place)),
+        "source": "bench",
+        "locator": f"photos/{place}.jpg",
+        "kind": "pair",
+        "texts": [{"role": "alt", "text": text, "lang": "en"}],
+        "media": {"jpg": media},
+        "query_id": media,
+        "positive_id": hex_digest(text),
+    }
+    return {"jpg": image, "txt": text.encode(), "json": canonical_json(metadata).encode()}
+
+
+def run_bare(images: list[bytes], side: int, cores: list[int]) -> int:
+    """Decodes as many images as the mixture has."""
+
+    def decode(out: np.ndarray, first: int, rows: range) -> None:
+        for row in rows:
+            render(images[(first + row) % DISTINCT], OPTIONS, NO_CHANCE, out[row])
+
+    done = 0
+    with ThreadPoolExecutor(len(cores)) as pool:
+        while done < SAMPLES[side]:
+            out = np.zeros((BATCH, SIDE, SIDE, 3), np.uint8)
+            chunks = [range(at, at + 8) for at in range(0, BATCH, 8)]
+            list(pool.map(partial(decode, out, done), chunks))
+            done += BATCH
+    return done
+
+
+def run_loader(root: Path, side: int, cores: list[int]) -> int:
+    """Loads one epoch."""
+    options = LoaderOptions(
+        sampling=Sampling(batch_size=BATCH, max_epochs=1), image=OPTIONS, threads=len(cores)
+    )
+    with Loader(open_mixture(str(root), str(side)), options) as loader:
+        return sum(len(batch.keys) for batch in loader.iterate())
+
+
+def run_webdataset(
+    root: Path, side: int, cores: list[int], decode: Callable[[bytes], Any] | str
+) -> int:
+    """Reads all shards, a process per core; every one reads its share."""
+    folder = root / layout.shard_folder(str(side), "i0", "d0")
+    urls = sorted(map(str, folder.glob("*.tar")))
+    shares = [urls[at :: len(cores)] for at in range(len(cores))]
+    if len(shares) == 1:
+        return read_webdataset(decode, shares[0])
+    with multiprocessing.get_context("fork").Pool(len(shares)) as pool:
+        return sum(pool.map(partial(read_webdataset, decode), shares))
+
+
+def read_webdataset(decode: Callable[[bytes], Any] | str, urls: list[str]) -> int:
+    dataset = wds.WebDataset(urls, shardshuffle=len(urls), seed=0).shuffle(500)
+    if callable(decode):
+        dataset = dataset.decode(wds.handle_extension("jpg", decode)).to_tuple("jpg", "txt", "json")
+    else:
+        dataset = dataset.decode(decode).to_tuple("jpg", "txt", "json")
+        dataset = dataset.map_tuple(resize_as_torchvision)
+    return sum(len(batch[1]) for batch in dataset.batched(BATCH))
+
+
+def our_decoder(data: bytes) -> np.ndarray:
+    out = np.zeros((SIDE, SIDE, 3), np.uint8)
+    render(data, OPTIONS, NO_CHANCE, out)
+    return out
+
+
+def resize_as_torchvision(image: Image.Image) -> np.ndarray:
+    """Does what `Resize(224, BICUBIC)` and `CenterCrop(224)` do to a Pillow image."""
+    scale = SIDE / min(image.size)
+    image = image.resize(
+        (round(image.width * scale), round(image.height * scale)), Image.Resampling.BICUBIC
+    )
+    left, top = (image.width - SIDE) // 2, (image.height - SIDE) // 2
+    return np.asarray(image.crop((left, top, left + SIDE, top + SIDE)))
+
+
+def rate(run: Callable[[], int], cores: list[int]) -> float:
+    """Returns samples per second of `run` in a child process that is bound to `cores`."""
+    context = multiprocessing.get_context("fork")
+    receive, send = context.Pipe(duplex=False)
+
+    def child() -> None:
+        os.sched_setaffinity(0, cores)
+        start = time.perf_counter()
+        done = run()
+        send.send(done / (time.perf_counter() - start))
+
+    process = context.Process(target=child)
+    process.start()
+    send.close()
+    measured: float = receive.recv()
+    process.join()
+    return measured
+
+
+def main() -> None:
+    every = sorted(os.sched_getaffinity(0))
+    figures = []
+    with tempfile.TemporaryDirectory() as directory:
+        root = Path(directory)
+        for side in SAMPLES:
+            images = make_images(side)
+            size = statistics.mean(map(len, images)) / 1000
+            write_mixture(root, side, images)
+            for cores in ([every[0]], every):
+                runs: dict[str, Callable[[], int]] = {
+                    "bare": partial(run_bare, images, side, cores),
+                    "loader": partial(run_loader, root, side, cores),
+                    "wds": partial(run_webdataset, root, side, cores, our_decoder),
+                    "wds_default": partial(run_webdataset, root, side, cores, "pilrgb"),
+                }
+                rates: dict[str, list[float]] = {name: [] for name in runs}
+                for _ in range(ROUNDS):
+                    for name, run in runs.items():
+                        rates[name].append(rate(run, cores))
+                shown = ", ".join(f"{n} {statistics.median(r):.0f}" for n, r in rates.items())
+                print(f"{side} px, {size:.0f} kB, {len(cores)} cores, samples/s: {shown}")
+                goals = {"bare": 0.95, "wds": 1.0, "wds_default": 1.5 if side >= 512 else 1.0}
+                for name, goal in goals.items():
+                    value = statistics.median(
+                        ours / theirs
+                        for ours, theirs in zip(rates["loader"], rates[name], strict=True)
+                    )
+                    figures.append((f"loader_{side}px_{len(cores)}cores_vs_{name}", value, goal))
+    for name, value, goal in figures:
+        print(f"{name} {value:.3f} x goal >= {goal} {'ok' if value >= goal else 'short'}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What people read about a release: made from committed tables, never typed by hand."""

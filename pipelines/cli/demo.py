@@ -1,0 +1,67 @@
+"""`mixwright demo`: the whole route on the data that ships with the package."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from pipelines.cards.funnel import SourceFunnel, describe_rule, read_funnel
+from pipelines.cli.failures import explained
+from pipelines.cli.look import print_story
+from pipelines.cli.options import AsJson, Settings, Threads
+from pipelines.cli.run import open_work, run_recipe
+from pipelines.recipes import load_recipe
+from schemas.recipe import Recipe
+from transforms.work import Work
+
+
+def demo(
+    work: Annotated[str, typer.Option(metavar="DIR", help="Work directory.")] = "runs/demo",
+    settings: Settings = None,
+    threads: Threads = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Curates the demo data: real photographs and drawings with the noisy texts they came with."""
+    with explained():
+        recipe = load_recipe(demo_data() / "recipe.toml", settings or [])
+        release = Work(open_work(work, recipe), recipe)
+        run_recipe(release, threads=threads, as_json=as_json)
+        if not as_json:
+            _show(release)
+
+
+def demo_data() -> Path:
+    """Returns the folder of the demo data: in the wheel, or in the checkout that runs."""
+    packaged = Path(str(resources.files("pipelines"))) / "demo_data"
+    return packaged if packaged.exists() else packaged.parents[1] / "examples" / "demo"
+
+
+def _show(work: Work) -> None:
+    console = Console(highlight=False, width=None if Console().is_terminal else 110)
+    funnels = read_funnel(work)
+    console.print()
+    console.print(_funnel_table(funnels, work.recipe))
+    for decision in ("kept", "dropped"):
+        console.print(f"\n[bold]one {decision} sample[/]")
+        print_story(work, example_of(work, decision), console)
+
+
+def _funnel_table(funnels: list[SourceFunnel], recipe: Recipe) -> Table:
+    table = Table(title="funnel", title_justify="left", box=None, pad_edge=False)
+    table.add_column("")
+    for funnel in funnels:
+        table.add_column(funnel.source, justify="right")
+    table.add_column("rule", style="dim")
+    table.add_row("in", *(f"{funnel.inputs:,}" for funnel in funnels), "")
+    for reason in dict.fromkeys(name for funnel in funnels for name in funnel.dropped):
+        counts = (f"-{funnel.dropped.get(reason, 0):,}" for funnel in funnels)
+        shown = ("" if count == "-0" else count for count in counts)
+        table.add_row(reason, *shown, describe_rule(recipe, reason))
+    kept = (f"{funnel.kept:,} ({funnel.kept_share:.0%})" for funnel in funnels)
+    table.add_row("kept", *kept, "", style="bold")
+    return table

@@ -1,0 +1,244 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+
+from trainer import train as train_module
+from trainer.checkpoints import CheckpointError
+from trainer.journal import read_journal
+from trainer.loop import DivergedError
+from trainer.recipe import RecipeError
+from trainer.train import StopRequest, main, train
+
+
+def device():
+    return jax.devices()[:1]
+
+
+def leaves(outcome):
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(outcome.state.parameters)]
+
+
+def toml_of(recipe, path):
+    values = recipe.model_dump(mode="json", exclude_none=True)
+
+    def table(name, value):
+        lines, inner = [f"[{name}]"], []
+        for key, item in value.items():
+            if isinstance(item, dict):
+                inner.append(table(f"{name}.{key}", item))
+            elif item != [] and item != "":
+                lines.append(f"{key} = {json.dumps(item)}")
+        return "\n".join([*lines, *inner])
+
+    path.write_text(table("train", values), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def whole(make_recipe, tmp_path_factory):
+    """An uninterrupted run of six steps."""
+    folder = tmp_path_factory.mktemp("whole")
+    return folder, train(make_recipe(), folder, devices=device())
+
+
+def command(recipe, folder, *extra):
+    environment = os.environ | {"XLA_FLAGS": "--xla_backend_optimization_level=0"}
+    arguments = [sys.executable, "-m", "trainer.train", str(recipe), "--out", str(folder)]
+    return subprocess.Popen(
+        [*arguments, *extra],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for(condition, seconds=90):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "nothing happened in time"
+        time.sleep(0.02)
+
+
+def test_metrics_of_a_run(whole):
+    folder, outcome = whole
+    lines = read_journal(folder / "metrics.jsonl")
+    assert outcome.step == 6
+    assert not outcome.stopped
+    assert [line["step"] for line in lines] == [2, 4, 6]
+    last = lines[-1]
+    assert last["loss"] == pytest.approx(last["loss/softmax"])
+    assert last["samples"]["web"] + last["samples"]["wiki"] == 32
+    assert last["samples"]["web"] == 16
+    assert last["learning_rate"] > 0
+    assert last["gradient/softmax"] > 0
+    assert last["softmax/log_scale"] == pytest.approx(np.log(1 / 0.07), rel=0.05)
+    assert 0 <= last["loader_wait"] <= 1
+    assert last["mfu"] is None
+    assert last["bad_samples"] == 0
+
+
+def test_a_run_that_was_killed_resumes_bitwise(make_recipe, whole, tmp_path):
+    # Endless steps, so that the kill always comes in the middle of the run.
+    path = toml_of(make_recipe(), tmp_path / "recipe.toml")
+    folder = tmp_path / "run"
+    process = command(path, folder, "--set", "steps=100000", "--set", "optimiser.schedule=constant")
+    wait_for(lambda: (folder / "checkpoints" / "3" / "state").exists() or process.poll())
+    process.kill()
+    process.communicate()
+    done = max(int(p.name) for p in (folder / "checkpoints").iterdir() if p.name.isdigit())
+    constant = {"learning_rate": 3e-3, "warmup_steps": 2, "schedule": "constant"}
+    recipe = make_recipe(steps=done + 4, optimiser=constant)
+    resumed = train(recipe, folder, devices=device())
+    straight = train(recipe, tmp_path / "straight", devices=device())
+    for a, b in zip(leaves(resumed), leaves(straight), strict=True):
+        np.testing.assert_array_equal(a, b)
+    steps = [line["step"] for line in read_journal(folder / "metrics.jsonl")]
+    assert steps == sorted(set(steps))
+
+
+def test_sigterm_saves_and_exits_zero(make_recipe, tmp_path):
+    path = toml_of(make_recipe(), tmp_path / "recipe.toml")
+    folder = tmp_path / "run"
+    process = command(path, folder, "--set", "steps=100000", "--set", "save_every=100000")
+    metrics = folder / "metrics.jsonl"
+    wait_for(lambda: (metrics.exists() and metrics.stat().st_size > 0) or process.poll())
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    report = json.loads(out)
+    assert report["stopped"] is True
+    assert (folder / "checkpoints" / str(report["steps"]) / "state").exists()
+
+
+def test_stopping_and_starting_again_changes_nothing(make_recipe, whole, tmp_path):
+    class After(StopRequest):
+        calls = 0
+
+        def __call__(self):
+            self.calls += 1
+            return self.calls == 2
+
+    stopped = train(make_recipe(), tmp_path, devices=device(), stop=After())
+    assert stopped.stopped
+    assert stopped.step == 2
+    resumed = train(make_recipe(), tmp_path, devices=device())
+    for a, b in zip(leaves(resumed), leaves(whole[1]), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("changes", [{"accumulate": 4}, {"block_rows": 5}])
+def test_memory_settings_change_nothing_but_rounding(make_recipe, whole, tmp_path, changes):
+    outcome = train(make_recipe(**changes), tmp_path, devices=device())
+    for a, b in zip(leaves(outcome), leaves(whole[1]), strict=True):
+        np.testing.assert_allclose(a, b, atol=2e-3)
+
+
+@pytest.mark.parametrize("devices", [2, 8])
+def test_more_devices_change_nothing_but_rounding(make_recipe, whole, tmp_path, devices):
+    recipe = make_recipe(accumulate=2)
+    outcome = train(recipe, tmp_path, devices=jax.devices()[:devices])
+    for a, b in zip(leaves(outcome), leaves(whole[1]), strict=True):
+        np.testing.assert_allclose(a, b, atol=2e-3)
+    # And the checkpoint of many devices is one of any number.
+    again = train(make_recipe(accumulate=2), tmp_path, devices=device())
+    for a, b in zip(leaves(outcome), leaves(again), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_loss_that_is_no_number_stops_the_run(make_recipe, tmp_path, monkeypatch):
+    make_step = train_module.make_step
+
+    def poisoned(*arguments):
+        step = make_step(*arguments)
+
+        def one(state, features):
+            state, metrics = step(state, features)
+            if int(state.step) == 5:
+                metrics["loss"] = metrics["loss"] * np.nan
+            return state, metrics
+
+        return one
+
+    monkeypatch.setattr(train_module, "make_step", poisoned)
+    with pytest.raises(DivergedError) as failure:
+        train(make_recipe(), tmp_path, devices=device())
+    message = str(failure.value)
+    assert message.startswith("step 5: loss nan")
+    assert "last good checkpoint is of step 3" in message
+    assert len(message.split("Its keys: ")[1].split(", ")) == 16
+
+
+def test_a_checkpoint_of_another_model_is_refused(make_recipe, whole):
+    recipe = make_recipe(model=make_recipe().model.model_dump() | {"width": 16})
+    with pytest.raises(CheckpointError, match=r"another model: model\.width is 32, not 16"):
+        train(recipe, whole[0], devices=device())
+
+
+def test_a_checkpoint_of_other_data_is_refused_unless_allowed(make_recipe, whole):
+    recipe = make_recipe(seed=1)
+    with pytest.raises(CheckpointError, match="seed is 0, not 1"):
+        train(recipe, whole[0], devices=device())
+    outcome = train(recipe, whole[0], devices=device(), allow_data_change=True)
+    assert outcome.step == 6
+
+
+def test_the_end_of_the_data_ends_the_run(make_recipe, tmp_path):
+    data = {"max_epochs": 0.25}
+    outcome = train(make_recipe(steps=1000, data=data), tmp_path, devices=device())
+    assert outcome.step == 6
+    assert not outcome.stopped
+
+
+def test_a_batch_that_does_not_split_over_devices_is_refused(make_recipe, tmp_path):
+    with pytest.raises(RecipeError, match="no multiple of 3 devices"):
+        train(make_recipe(), tmp_path, devices=jax.devices()[:3])
+
+
+def test_a_full_disk_fails_with_the_last_good_checkpoint(make_recipe, tmp_path):
+    path = toml_of(make_recipe(), tmp_path / "recipe.toml")
+    folder = tmp_path / "run"
+    # No file of the process may grow beyond 64 kB, as if the disk were full.
+    limited = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536));"
+        "from trainer.train import main; sys.exit(main(sys.argv[1:]))"
+    )
+    (folder).mkdir()
+    environment = os.environ | {"XLA_FLAGS": "--xla_backend_optimization_level=0"}
+    model = path.parent / "tokenizer.model"
+    done = subprocess.run(
+        [sys.executable, "-c", limited, str(path), "--out", str(folder), "--quiet"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert not model.exists()
+    assert done.returncode == 1, done.stderr
+    assert "cannot write a checkpoint" in done.stderr or "tokenizer" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "arguments", "status", "message"),
+    [
+        ("", [], 2, "has no [train] table"),
+        ("[train]\nsteps = 0\npreset = 'clip'", [], 2, "train.steps"),
+        ("[train]\npreset = 'clap'", [], 2, "unknown preset 'clap'"),
+        ("[train]\npreset = 'clip'", ["--set", "steps"], 2, "write name=value"),
+        ("[train]\npreset = 'clip'", [], 1, "there is no mixture 'default'"),
+        ("[train", [], 2, "is not TOML"),
+    ],
+)
+def test_what_cannot_run_is_told_before_it_runs(text, arguments, status, message, tmp_path, capsys):
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(text, encoding="utf-8")
+    assert main([str(recipe), "--out", str(tmp_path / "run"), *arguments]) == status
+    assert message in capsys.readouterr().err

@@ -1,0 +1,153 @@
+"""The index of one shard: where the members of each sample lie in the tar."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from schemas.shards import INDEX, Shard, split_member
+from storage.folders import Folder
+from trainer.loader.errors import ShardError
+
+_TAR_BLOCK = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One file of a sample.
+
+    Attributes:
+        row: its row in the index.
+        offset, length: of its bytes in the tar.
+        sha256: 32 bytes.
+    """
+
+    row: int
+    offset: int
+    length: int
+    sha256: bytes
+
+
+class ShardIndex:
+    """The samples of a shard, by position, about 200 bytes each.
+
+    Attributes:
+        verified: bool[members], which members were read and had the right checksum; the reader
+            marks them.
+    """
+
+    def __init__(self, table: pa.Table) -> None:
+        """Takes a table of the columns of `schemas.shards.INDEX`.
+
+        Raises:
+            ValueError: a member does not belong to its key, or a checksum is not one.
+        """
+        keys, names = table["key"].to_pylist(), table["member"].to_pylist()
+        self._suffixes: list[str] = []
+        numbers: dict[str, int] = {}
+        self._suffix = np.empty(len(names), np.int16)
+        for row, (key, name) in enumerate(zip(keys, names, strict=True)):
+            split = split_member(name)
+            if split is None or split[0] != key:
+                raise ValueError(f"member {name!r} is listed under the key {key!r}")
+            self._suffix[row] = numbers.setdefault(split[1], len(numbers))
+        self._suffixes = list(numbers)
+        checksums = bytes.fromhex("".join(table["sha256"].to_pylist()))
+        if len(checksums) != 32 * len(names):
+            raise ValueError("a checksum does not have 64 hex digits")
+        self._checksums = checksums
+        self._offset = table["offset"].to_numpy()
+        self._length = table["length"].to_numpy()
+        firsts = [row for row, key in enumerate(keys) if row == 0 or keys[row - 1] != key]
+        self._keys = pa.array([keys[row] for row in firsts], pa.string())
+        self._first = np.array([*firsts, len(keys)], np.int64)
+        self.verified: NDArray[np.bool_] = np.zeros(len(names), np.bool_)
+
+    def __len__(self) -> int:
+        """Number of samples."""
+        return len(self._keys)
+
+    @property
+    def end(self) -> int:
+        """Where the last byte of the last member ends in the tar."""
+        return int((self._offset + self._length).max(initial=0))
+
+    @property
+    def aligned(self) -> bool:
+        """Whether every member begins where a tar can hold one."""
+        return bool(((self._offset % _TAR_BLOCK == 0) & (self._offset >= _TAR_BLOCK)).all())
+
+    def key(self, row: int) -> str:
+        """Returns the key of the sample at position `row`."""
+        return str(self._keys[row].as_py())
+
+    def members(self, row: int) -> dict[str, Member]:
+        """Returns the members of the sample at position `row` by extension, in the tar's order."""
+        found = {}
+        for at in range(int(self._first[row]), int(self._first[row + 1])):
+            found[self._suffixes[self._suffix[at]]] = Member(
+                at,
+                int(self._offset[at]),
+                int(self._length[at]),
+                self._checksums[32 * at : 32 * at + 32],
+            )
+        return found
+
+
+def read_index(folder: Folder, shard: Shard) -> ShardIndex:
+    """Reads and checks the index of a shard.
+
+    Raises:
+        ShardError: the index is missing, is not the one that the manifest names, or does not fit
+            the shard.
+    """
+    location = folder.locate(shard.index)
+    try:
+        data = folder.read(shard.index)
+    except FileNotFoundError as error:
+        raise ShardError(
+            f"{location}: the index of {shard.path} is missing; run `mixwright verify`"
+        ) from error
+    found = hashlib.sha256(data).hexdigest()
+    if found != shard.index_sha256:
+        raise ShardError(
+            f"{location}: sha256 is {found}, the manifest says {shard.index_sha256}: the index was "
+            f"altered or belongs to another shard than {shard.path}; run `mixwright verify`"
+        )
+    try:
+        table = pq.read_table(pa.BufferReader(data), columns=INDEX.names).cast(INDEX)
+        index = ShardIndex(table)
+    except (pa.ArrowInvalid, pa.ArrowKeyError, ValueError) as error:
+        raise ShardError(f"{location} is no index of a shard: {error}") from error
+    check_fits(index, shard, location)
+    return index
+
+
+def check_fits(index: ShardIndex, shard: Shard, location: str) -> None:
+    """Raises ShardError unless `index` can be the index of `shard`."""
+    problems = (
+        (len(index) == shard.samples, f"it has {len(index)} samples, the shard {shard.samples}"),
+        (index.end <= shard.bytes, f"it reaches to byte {index.end}, the shard has {shard.bytes}"),
+        (index.aligned, f"a member does not begin at a block of {_TAR_BLOCK} bytes"),
+    )
+    for fits, problem in problems:
+        if not fits:
+            raise ShardError(
+                f"{location} is not the index of {shard.path}: {problem}; run `mixwright verify`"
+            )
+
+
+def wanted_members(
+    members: dict[str, Member], extensions: Sequence[str]
+) -> tuple[str, Member] | None:
+    """Returns the first member that has one of `extensions`, which are in order of preference."""
+    for extension in extensions:
+        if extension in members:
+            return extension, members[extension]
+    return None

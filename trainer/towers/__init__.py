@@ -1,0 +1,1 @@
+"""Towers: what turns pixels and tokens into embeddings (Flax NNX)."""

@@ -1,0 +1,1 @@
+"""Counts over the whole corpus, by shuffle, joined back to the parts."""

@@ -1,0 +1,1 @@
+"""Who belongs together: duplicate clusters, never who is kept."""

@@ -1,0 +1,1 @@
+"""Parts: reading and committing the Parquet file that a part has in each column family."""

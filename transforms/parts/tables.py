@@ -1,0 +1,132 @@
+"""Reads and commits part files: one Parquet a part and family, immutable, highest version wins."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from schemas.layout import Part, committed_name, parse_committed
+from storage.folders import Folder
+
+ROW_GROUP_ROWS = 2048
+"""Rows per row group: a reader that streams a part holds one group at a time."""
+
+_COUNTS = b"mixwright.counts"
+_DIGEST = b"mixwright.digest"
+
+
+@dataclass(frozen=True, slots=True)
+class PartFile:
+    """A committed part file of a family.
+
+    Attributes:
+        part: the part.
+        version: its version; a family computed from an ingest part has that part's version.
+    """
+
+    part: Part
+    version: int
+
+    @property
+    def name(self) -> str:
+        """Name of the file below its family."""
+        return committed_name(self.part.stem, self.version)
+
+
+def part_of(stem: str) -> Part:
+    """Returns the part that `<source>/<intake>/<part>` names."""
+    source, intake, name = stem.split("/")
+    return Part(intake=intake, source=source, name=name)
+
+
+def list_committed(folder: Folder, prefix: str = "") -> dict[Part, PartFile]:
+    """Returns the highest committed version of every part below a family's folder."""
+    latest: dict[Part, PartFile] = {}
+    for entry in folder.list(prefix):
+        parsed = parse_committed(entry.name)
+        if parsed is None:
+            continue
+        file = PartFile(part_of(parsed[0]), parsed[1])
+        if file.part not in latest or latest[file.part].version < file.version:
+            latest[file.part] = file
+    return latest
+
+
+def encode_table(table: pa.Table, counts: dict[str, int], digest: str = "") -> bytes:
+    """Returns the Parquet bytes of a table: equal arguments give equal bytes.
+
+    Args:
+        table: the rows.
+        counts: small totals to keep in the file's metadata, read back by `read_counts`.
+        digest: a digest to keep in the file's metadata, read back by `read_notes`.
+    """
+    metadata = {_COUNTS: json.dumps(counts, sort_keys=True).encode()}
+    if digest:
+        metadata[_DIGEST] = digest.encode()
+    sink = io.BytesIO()
+    pq.write_table(
+        table.replace_schema_metadata(metadata),
+        sink,
+        compression="zstd",
+        row_group_size=ROW_GROUP_ROWS,
+    )
+    return sink.getvalue()
+
+
+def commit_table(
+    folder: Folder, file: PartFile, table: pa.Table, counts: dict[str, int], digest: str = ""
+) -> bool:
+    """Commits a part file; returns False where another worker has committed it before."""
+    return folder.create(file.name, encode_table(table, counts, digest))
+
+
+class Notes(NamedTuple):
+    """What `encode_table` kept in the metadata of a Parquet file."""
+
+    counts: dict[str, int]
+    digest: str
+
+
+def read_notes(folder: Folder, name: str) -> Notes:
+    """Returns the notes of a Parquet file, from its footer alone."""
+    with folder.open(name) as handle:
+        metadata = pq.read_metadata(handle).metadata or {}
+    return Notes(json.loads(metadata.get(_COUNTS, b"{}")), metadata.get(_DIGEST, b"").decode())
+
+
+def read_counts(folder: Folder, name: str) -> dict[str, int]:
+    """Returns the totals of a Parquet file, from its footer alone."""
+    return read_notes(folder, name).counts
+
+
+def status_counts(status: pa.ChunkedArray) -> dict[str, int]:
+    """Returns the totals of a status column: its rows, and how often each value occurs."""
+    found = pc.value_counts(status.drop_null()).to_pylist()
+    return {"rows": len(status)} | {one["values"]: one["counts"] for one in found}
+
+
+def read_table(folder: Folder, name: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """Reads a Parquet file, or some of its columns, on the calling thread."""
+    with folder.open(name) as handle:
+        return pq.ParquetFile(handle).read(
+            columns=list(columns) if columns is not None else None, use_threads=False
+        )
+
+
+def read_chunks(
+    folder: Folder, name: str, rows: int, columns: Sequence[str] | None = None
+) -> Iterator[pa.RecordBatch]:
+    """Streams a Parquet file in batches of up to `rows` rows, in order."""
+    with folder.open(name) as handle:
+        yield from pq.ParquetFile(handle).iter_batches(
+            batch_size=rows,
+            columns=list(columns) if columns is not None else None,
+            use_threads=False,
+        )
