@@ -33,6 +33,9 @@ class Reason(StrEnum):
     FETCH_FAILED_CONNECT = "fetch_failed_connect"
     FETCH_FAILED_TIMEOUT = "fetch_failed_timeout"
     FETCH_FAILED_HTTP = "fetch_failed_http"
+    FETCH_FAILED_TOO_LARGE = "fetch_failed_too_large"
+    FETCH_FAILED_BLOCKED_ADDRESS = "fetch_failed_blocked_address"
+    FETCH_FAILED_ROBOTS = "fetch_failed_robots"
     FETCH_FAILED_OPT_OUT = "fetch_failed_opt_out"
     FETCH_FAILED_BAD_CONTENT = "fetch_failed_bad_content"
     BLOCKED_HASH = "blocked_hash"
@@ -114,6 +117,21 @@ REASONS: dict[Reason, ReasonInfo] = {
     ),
     Reason.FETCH_FAILED_HTTP: ReasonInfo(
         Stage.INGEST, "The server answered with an error status.", "See `error` for the status."
+    ),
+    Reason.FETCH_FAILED_TOO_LARGE: ReasonInfo(
+        Stage.INGEST,
+        "The answer has more bytes than `fetch.max_bytes`, or headers without end.",
+        "Raise `fetch.max_bytes` if such files are wanted.",
+    ),
+    Reason.FETCH_FAILED_BLOCKED_ADDRESS: ReasonInfo(
+        Stage.INGEST,
+        "The URL leads where fetches must not go: another scheme, a private address, an odd port.",
+        "Name the network in `fetch.allow_networks` if it is yours.",
+    ),
+    Reason.FETCH_FAILED_ROBOTS: ReasonInfo(
+        Stage.INGEST,
+        "The robots.txt of the host refuses the URL, or could not be read (RFC 9309).",
+        "None: consent is respected; where the server was at fault, fetch again later.",
     ),
     Reason.FETCH_FAILED_OPT_OUT: ReasonInfo(
         Stage.INGEST,

@@ -33,7 +33,6 @@ from transforms.signals.formats import FORMATS
         ("x/y.z/k.jpg", ("x/y.z/k", "jpg")),
         ("noext", None),
         (".hidden", None),
-        ("x/.hidden", None),
     ],
 )
 def test_names_split_at_the_first_dot_of_the_basename(name, split):

@@ -14,6 +14,13 @@ import hashlib
 import io
 import itertools
 import tarfile
+import tempfile
+
+# Tests and the processes that they start compile a program once.
+_COMPILED = tempfile.TemporaryDirectory(prefix="mixwright-xla-")
+os.environ["JAX_COMPILATION_CACHE_DIR"] = _COMPILED.name
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
 import cv2
 import numpy as np

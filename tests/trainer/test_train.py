@@ -33,7 +33,7 @@ def toml_of(recipe, path):
         for key, item in value.items():
             if isinstance(item, dict):
                 inner.append(table(f"{name}.{key}", item))
-            elif item != [] and item != "":
+            elif item not in ([], ""):
                 lines.append(f"{key} = {json.dumps(item)}")
         return "\n".join([*lines, *inner])
 

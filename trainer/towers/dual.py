@@ -31,7 +31,9 @@ class PatchEmbedder(nnx.Module):
         extra = tower.tokens - patches
         normal = nnx.initializers.normal(width**-0.5)
         self.positions = nnx.Param(normal(rngs.params(), (patches, width), jnp.float32))
-        self.extra = nnx.Param(normal(rngs.params(), (extra, width), jnp.float32))
+        self.extra = (
+            nnx.Param(normal(rngs.params(), (extra, width), jnp.float32)) if extra else None
+        )
         self.resolution = tower.resolution
 
     def __call__(self, images: jax.Array) -> jax.Array:
@@ -50,7 +52,10 @@ class PatchEmbedder(nnx.Module):
         x = x.transpose(0, 1, 3, 2, 4, 5).reshape(len(images), side**2, -1)
         x = self.linear(x)
         x = x + self.positions[...].astype(x.dtype)
-        extra = jnp.broadcast_to(self.extra[...].astype(x.dtype), (len(x), *self.extra[...].shape))
+        if self.extra is None:
+            return x
+        extra = self.extra[...].astype(x.dtype)
+        extra = jnp.broadcast_to(extra, (len(x), *extra.shape))
         return jnp.concatenate([extra, x], axis=1)
 
 

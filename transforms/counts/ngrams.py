@@ -132,9 +132,9 @@ class CountNgrams(beam.PTransform[PCollection[NumberedPart], PCollection[str]]):
             | "Group" >> beam.GroupByKey()
         )
         cut = grouped | "Cut" >> CutVocabulary(self._vocabulary_size, self._min_count)
-        answers = grouped | "Answer" >> beam.FlatMapTuple(
-            _answer, cut=AsSingleton(cut)
-        ).with_output_types(tuple[str, bytes])
+        answers = grouped | "Answer" >> beam.FlatMap(_answer, AsSingleton(cut)).with_output_types(
+            tuple[str, bytes]
+        )
         wanted = (
             parts | "Wanted" >> beam.Filter(is_wanted) | "ByNumber" >> beam.WithKeys(number_key)
         )
@@ -151,8 +151,8 @@ def _ask(part: NumberedPart, ingest: Folder, partitions: int) -> Iterator[tuple[
     return split_by_partition(records, partitions)
 
 
-def _answer(_partition: str, packed: Iterable[bytes], cut: Cut) -> Iterator[tuple[str, bytes]]:
-    return answer_ngrams(packed, cut)
+def _answer(group: tuple[str, Iterable[bytes]], cut: Cut) -> Iterator[tuple[str, bytes]]:
+    return answer_ngrams(group[1], cut)
 
 
 def _commit(_number: str, joined: dict[str, Iterable[Any]], ingest: Folder, family: Folder) -> str:

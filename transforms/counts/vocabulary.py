@@ -21,6 +21,9 @@ _BIN_BITS = 12
 
 Ints = npt.NDArray[np.int64]
 
+Group = tuple[str, Iterable[bytes]]
+"""A partition and its packed `ASK` arrays."""
+
 
 @dataclass(frozen=True, eq=False)
 class Histogram:
@@ -110,7 +113,7 @@ def boundary(histogram: Histogram, size: int, min_count: int) -> tuple[int, int 
     return count, None if ties >= histogram.numbers[first] else ties
 
 
-class CutVocabulary(beam.PTransform[PCollection[tuple[str, Iterable[bytes]]], PCollection[Cut]]):
+class CutVocabulary(beam.PTransform[PCollection[Group], PCollection[Cut]]):
     """Grouped `ASK` arrays → the one `Cut` of the corpus."""
 
     def __init__(self, size: int, min_count: int) -> None:
@@ -119,29 +122,29 @@ class CutVocabulary(beam.PTransform[PCollection[tuple[str, Iterable[bytes]]], PC
         self._size = size
         self._min_count = min_count
 
-    def expand(self, grouped: PCollection[tuple[str, Iterable[bytes]]]) -> PCollection[Cut]:
+    def expand(self, grouped: PCollection[Group]) -> PCollection[Cut]:
         """Combines histograms, then narrows the ties down to one key."""
         size, min_count = self._size, self._min_count
         histogram = AsSingleton(
             grouped
-            | "Histogram" >> beam.MapTuple(_histogram)
+            | "Histogram" >> beam.Map(_histogram)
             | "Merge" >> beam.CombineGlobally(merge_histograms)
         )
         bins = AsSingleton(
             grouped
-            | "Bins" >> beam.MapTuple(_tie_bins, histogram, size, min_count)
+            | "Bins" >> beam.Map(_tie_bins, histogram, size, min_count)
             | "AddBins" >> beam.CombineGlobally(_add_bins)
         )
         return (
             grouped
-            | "Ties" >> beam.FlatMapTuple(_ties_in_cut_bin, histogram, bins, size, min_count)
+            | "Ties" >> beam.FlatMap(_ties_in_cut_bin, histogram, bins, size, min_count)
             | "Gather" >> beam.CombineGlobally(b"".join)
             | "Cut" >> beam.Map(_cut, histogram, bins, size, min_count)
         )
 
 
-def _histogram(_partition: str, packed: Iterable[bytes]) -> Histogram:
-    return count_histogram(packed)
+def _histogram(group: Group) -> Histogram:
+    return count_histogram(group[1])
 
 
 def _ties(packed: Iterable[bytes], count: int) -> Records:
@@ -156,13 +159,11 @@ def _bin_of(keys: Records) -> Ints:
     return np.asarray((keys["hi"] >> np.uint64(64 - _BIN_BITS)).astype(np.int64))
 
 
-def _tie_bins(
-    _partition: str, packed: Iterable[bytes], histogram: Histogram, size: int, min_count: int
-) -> bytes:
+def _tie_bins(group: Group, histogram: Histogram, size: int, min_count: int) -> bytes:
     count, ties = boundary(histogram, size, min_count)
     if ties is None:
         return b""
-    return np.bincount(_bin_of(_ties(packed, count)), minlength=1 << _BIN_BITS).tobytes()
+    return np.bincount(_bin_of(_ties(group[1], count)), minlength=1 << _BIN_BITS).tobytes()
 
 
 def _add_bins(packed: Iterable[bytes]) -> bytes:
@@ -182,16 +183,11 @@ def _cut_bin(bins: bytes, ties: int) -> tuple[int, int]:
 
 
 def _ties_in_cut_bin(
-    _partition: str,
-    packed: Iterable[bytes],
-    histogram: Histogram,
-    bins: bytes,
-    size: int,
-    min_count: int,
+    group: Group, histogram: Histogram, bins: bytes, size: int, min_count: int
 ) -> Iterator[bytes]:
     count, ties = boundary(histogram, size, min_count)
     if ties is not None:
-        keys = _ties(packed, count)
+        keys = _ties(group[1], count)
         yield keys[_bin_of(keys) == _cut_bin(bins, ties)[0]].tobytes()
 
 

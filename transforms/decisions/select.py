@@ -163,12 +163,12 @@ class DecideParts(beam.PTransform[PCollection[NumberedPart], PCollection[str]]):
             decidable
             | "Candidates" >> beam.FlatMap(_candidates, selection, partitions, AsSingleton(cuts))
             | "GroupClusters" >> beam.GroupByKey()
-            | "Keepers" >> beam.FlatMapTuple(_keepers, selection.recipe)
+            | "Keepers" >> beam.FlatMap(_keepers, selection.recipe)
         )
         return (
             {"part": wanted | "ByNumberAgain" >> beam.WithKeys(_decidable_key), "keepers": keepers}
             | "JoinKeepers" >> beam.CoGroupByKey()
-            | "Commit" >> beam.FlatMapTuple(_commit, selection, AsSingleton(cuts))
+            | "Commit" >> beam.FlatMap(_commit, selection, AsSingleton(cuts))
         )
 
 
@@ -348,11 +348,9 @@ def _best(records: npt.NDArray[np.void]) -> npt.NDArray[np.void]:
     return ordered[run_starts(ordered)]
 
 
-def _keepers(
-    _partition: str, packed: Iterable[bytes], recipe: Recipe
-) -> Iterator[tuple[str, bytes]]:
+def _keepers(group: tuple[str, Iterable[bytes]], recipe: Recipe) -> Iterator[tuple[str, bytes]]:
     """Yields, to every part that has a cluster, who is kept of it."""
-    records = unpack(packed, _candidate(recipe))
+    records = unpack(group[1], _candidate(recipe))
     records = records[sort_order(records)]
     sizes = np.diff(np.append(run_starts(records), len(records)))
     best = np.ascontiguousarray(_best(records)["key"][:, -16:]).view(">u8").astype(np.uint64)
@@ -365,8 +363,9 @@ def _keepers(
 
 
 def _commit(
-    _number: str, joined: dict[str, Iterable[Any]], selection: Selection, cuts: Cuts
+    element: tuple[str, dict[str, Iterable[Any]]], selection: Selection, cuts: Cuts
 ) -> Iterator[str]:
+    joined = element[1]
     for decidable in joined["part"]:
         part = decidable[0]
         table, _, verdicts = _verdicts(decidable, selection, cuts)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
-import pyarrow.types as types
+from pyarrow import types
 
 from schemas.recipe import TableSource, TextPairSource
 from schemas.samples import TextRole
@@ -63,6 +63,10 @@ class TableColumns:
         return tuple(dict.fromkeys(filter(None, names)))
 
 
+NO_COLUMNS = TableColumns("", "", "", Fields((), (), (), (), ()))
+"""Of a table in which not one row could be read."""
+
+
 def table_columns(
     source: TableSource | TextPairSource, file: str, columns: Sequence[Column]
 ) -> TableColumns:
@@ -79,7 +83,7 @@ def table_columns(
     """
     table = _Table(source.name, file, columns)
     if isinstance(source, TextPairSource):
-        return _text_pair_columns(source, table)
+        return _text_pair_columns(source, table, readable_names(columns))
     texts = tuple((role, (table.named(name),)) for role, name in source.texts.items())
     path = table.named(source.path_column)
     data = table.named(source.bytes_column)
@@ -89,13 +93,13 @@ def table_columns(
             "name a binary column of a Parquet file, or set path_column",
         )
     if not path and not data:
-        data = table.recognised(DATA_COLUMNS, _holds_bytes)
+        data = table.named(bytes_column(columns))
         path = table.recognised([name for name in PATH_COLUMNS if name != data], _holds_text)
     if not path and not data:
         raise _no_media(table)
     identity = table.named(source.id_column) or table.recognised(ID_COLUMNS, _holds_text)
     where = tuple(map(table.named, source.where))
-    fields = recognise(table.readable, texts, known={path, data, identity})
+    fields = recognise(readable_names(columns), texts, known={path, data, identity})
     if not fields.texts:
         raise table.error("no text column is recognised", "name one in `texts`")
     for name in (name for _, names in fields.texts for name in names):
@@ -103,7 +107,20 @@ def table_columns(
     return TableColumns(path, data, identity, fields, where)
 
 
-def _text_pair_columns(source: TextPairSource, table: _Table) -> TableColumns:
+def readable_names(columns: Sequence[Column]) -> list[str]:
+    """Returns the names of the columns that may hold texts, licence or `meta`, each once."""
+    return list(dict.fromkeys(column.name for column in columns if _is_readable(column.type)))
+
+
+def bytes_column(columns: Sequence[Column]) -> str:
+    """Returns the name of the column that is recognised as media bytes; empty where none is."""
+    names = (column.name for column in columns if _holds_bytes(column.type))
+    return next(iter(pick(names, DATA_COLUMNS)), "")
+
+
+def _text_pair_columns(
+    source: TextPairSource, table: _Table, readable: Sequence[str]
+) -> TableColumns:
     identity = table.named(source.id_column)
     texts = [
         (TextRole.QUERY, (table.named(source.query_column),)),
@@ -111,7 +128,7 @@ def _text_pair_columns(source: TextPairSource, table: _Table) -> TableColumns:
     ]
     if source.negatives_column:
         texts.append((TextRole.NEGATIVE, (table.named(source.negatives_column),)))
-    fields = recognise(table.readable, tuple(texts), known={identity})
+    fields = recognise(readable, tuple(texts), known={identity})
     return TableColumns("", "", identity, fields)
 
 
@@ -133,12 +150,6 @@ class _Table:
         self._file = file
         self._columns = columns
 
-    @property
-    def readable(self) -> list[str]:
-        """Names of the columns that may hold texts, licence or `meta`, each once."""
-        names = (column.name for column in self._columns if _is_readable(column.type))
-        return list(dict.fromkeys(names))
-
     def named(self, name: str) -> str:
         """Returns `name`, which is empty or the name of exactly one column."""
         count = sum(column.name == name for column in self._columns)
@@ -152,9 +163,7 @@ class _Table:
         """Returns whether the column of this name has a suitable type."""
         return any(column.name == name and suits(column.type) for column in self._columns)
 
-    def recognised(
-        self, wanted: Sequence[str], suits: Callable[[pa.DataType | None], bool]
-    ) -> str:
+    def recognised(self, wanted: Sequence[str], suits: Callable[[pa.DataType | None], bool]) -> str:
         """Returns the first of the `wanted` columns that is there and suits; empty for none."""
         names = (column.name for column in self._columns if suits(column.type))
         return self.named(next(iter(pick(names, wanted)), ""))
@@ -163,7 +172,8 @@ class _Table:
         """Returns an error with file, problem, columns and remedy."""
         names = [column.name for column in self._columns]
         shown = ", ".join(repr(name[:60]) for name in names[:20]) + (", …" * (len(names) > 20))
-        header = "; its first line must name its columns" if self._columns[0].type is None else ""
+        untyped = any(column.type is None for column in self._columns)
+        header = "; the first line of a CSV or TSV names its columns" if untyped else ""
         return SourceError(
             f"source {self._source!r}, {self._file}: {problem}; {remedy} "
             f"(columns: {shown or 'none'}{header})"

@@ -21,6 +21,7 @@ from transforms.ingest.streams import TextStream
 from transforms.ingest.tables import (
     MAX_COLUMNS,
     MAX_ROW_BYTES,
+    Format,
     MalformedRow,
     malformed_batch,
     sound_batch,
@@ -45,6 +46,7 @@ class CsvRows:
     off; whether they are text is not looked at. Blank lines are no rows.
 
     Attributes:
+        format: how the rows are stored.
         schema: of the batches.
         columns: names in the header; empty where there is no header.
         broken: why the rest of the file could not be parsed; empty where it could.
@@ -61,6 +63,7 @@ class CsvRows:
         Raises:
             SourceError: the first line cannot be a header.
         """
+        self.format: Format = "csv"
         self.broken = ""
         self._delimiter = delimiter
         self._lines = io.BufferedReader(stream, 1 << 20)
@@ -148,7 +151,7 @@ class _Refused:
 class _WithEnd(io.RawIOBase):
     """A stream, then a line break and `_END`."""
 
-    def __init__(self, stream: io.BufferedReader) -> None:
+    def __init__(self, stream: io.BufferedReader[TextStream]) -> None:
         self._stream = stream
         self._end = io.BytesIO(b"\n" + _END + b"\n")
 
@@ -161,15 +164,15 @@ class _WithEnd(io.RawIOBase):
         return self._stream.readinto(buffer) or self._end.readinto(buffer)
 
 
-def _read_header(lines: io.BufferedReader, delimiter: str, label: str) -> list[str]:
+def _read_header(lines: io.BufferedReader[TextStream], delimiter: str, label: str) -> list[str]:
     """Returns the names in the first line that is not blank; none where there is no such line."""
     header = b""
     while line := lines.readline(MAX_HEADER_BYTES + 1):
         header = (header + line) if header.strip() else line
         if len(header) > MAX_HEADER_BYTES:
             raise SourceError(
-                f"{label}: the first line is longer than {MAX_HEADER_BYTES} bytes; it must name the "
-                "columns, and lines must end in LF or CRLF"
+                f"{label}: the first line is longer than {MAX_HEADER_BYTES} bytes; it must name "
+                "the columns, and lines must end in LF or CRLF"
             )
         if header.strip() and header.count(b'"') % 2 == 0:
             break
@@ -180,8 +183,8 @@ def _read_header(lines: io.BufferedReader, delimiter: str, label: str) -> list[s
         names = next(csv.reader([text], delimiter=delimiter, strict=True), [])
     except csv.Error as error:
         raise SourceError(
-            f"{label}: the first line cannot be read as names of columns ({error}); write one, with "
-            "quotes closed and lines that end in LF or CRLF"
+            f"{label}: the first line cannot be read as names of columns ({error}); write one, "
+            "with quotes closed and lines that end in LF or CRLF"
         ) from error
     if len(names) > MAX_COLUMNS:
         raise SourceError(f"{label}: {len(names)} columns, more than {MAX_COLUMNS}; drop some")

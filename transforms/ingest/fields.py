@@ -14,7 +14,10 @@ from typing import Any
 from schemas.samples import RawText, TextRole
 
 IMAGE_EXTENSIONS = frozenset(
-    "avif bmp gif heic heif jfif jp2 jpe jpeg jpg jxl pbm pgm png pnm ppm tif tiff webp".split()
+    {
+        *("avif", "bmp", "gif", "heic", "heif", "jfif", "jp2", "jpe", "jpeg", "jpg", "jxl"),
+        *("pbm", "pgm", "png", "pnm", "ppm", "tif", "tiff", "webp"),
+    }
 )
 """Extensions of images, in lower case; what a file really is, its content says."""
 
@@ -152,22 +155,20 @@ def printable(text: str) -> str:
 def _plain(value: Any) -> str | int | float | bool | None:
     """Returns a value as a small JSON scalar; None for what `plain_meta` leaves out."""
     if isinstance(value, bytes):
-        try:
-            value = value.decode()
-        except UnicodeDecodeError:
-            return None
+        value = value.decode("utf-8", "surrogateescape")
     if isinstance(value, str):
-        if not value or "\0" in value or len(value.encode("utf-8", "replace")) > MAX_META_BYTES:
-            return None
-        return printable(value)
-    if isinstance(value, bool):
-        return value
-    if isinstance(value, int):
-        # What does not fit 64 bits is no JSON number that other readers take.
+        return value if _is_small_text(value) else None
+    if isinstance(value, bool | int):
+        # What does not fit 64 bits is no number that other readers of JSON take.
         return value if -(1 << 63) <= value < 1 << 64 else None
-    if isinstance(value, float) and math.isfinite(value):
-        return value
-    return None
+    return value if isinstance(value, float) and math.isfinite(value) else None
+
+
+def _is_small_text(text: str) -> bool:
+    try:
+        return 0 < len(text.encode()) <= MAX_META_BYTES and "\0" not in text
+    except UnicodeEncodeError:
+        return False
 
 
 def _first_string(record: Mapping[str, Any], names: tuple[str, ...]) -> str:

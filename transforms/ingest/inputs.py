@@ -16,13 +16,14 @@ from schemas.recipe import (
 )
 from storage.folders import Entry, Folder, open_folder
 from transforms.ingest.fields import IMAGE_EXTENSIONS
+from transforms.ingest.sidecars import is_sidecar
 
 _READABLE = {
     "table": r"\.(parquet|(csv|tsv|jsonl|ndjson)(\.gz|\.zst)?)",
     "text_pairs": r"\.(parquet|(csv|tsv|jsonl|ndjson)(\.gz|\.zst)?)",
     "webdataset": r"\.(tar|tar\.gz|tgz)",
     "img2dataset": r"\.(parquet|tar)",
-    "folder": rf"\.({'|'.join(sorted(IMAGE_EXTENSIONS))}|txt|json)",
+    "folder": rf"\.({'|'.join(sorted(IMAGE_EXTENSIONS))})",
 }
 """Endings of the names that the reader of a source can read, by its type."""
 
@@ -77,7 +78,7 @@ def list_inputs(folder: Folder, source: Source) -> list[Entry]:
     for entry in folder.list():
         if _passed_over(entry.name):
             continue
-        if source.type == "folder" and entry.name.lower().endswith((".txt", ".json")):
+        if source.type == "folder" and is_sidecar(entry.name):
             sidecars.append(entry)
         elif readable.fullmatch(entry.name) and any(
             map(wanted.fullmatch, _matched_names(source, entry.name))

@@ -14,6 +14,7 @@ from transforms.ingest.streams import TextStream
 from transforms.ingest.tables import (
     MAX_COLUMNS,
     MAX_ROW_BYTES,
+    Format,
     MalformedRow,
     malformed_batch,
     sound_batch,
@@ -29,12 +30,16 @@ class JsonlRows:
     """The rows of a JSONL file; iterate once.
 
     Attributes:
+        format: how the rows are stored.
         schema: of the batches.
+        broken: empty: nothing that follows a line depends on it.
     """
 
     def __init__(self, stream: TextStream) -> None:
         """Reads the lines of `stream`."""
+        self.format: Format = "jsonl"
         self.schema = transcoded_schema("jsonl", 0)
+        self.broken = ""
         self._names: dict[str, None] = {}
         self._lines = io.BufferedReader(stream, 1 << 20)
 

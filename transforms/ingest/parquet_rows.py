@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import pyarrow.types as types
+from pyarrow import types
 
 from transforms.ingest.columns import Column
 
@@ -58,7 +58,8 @@ def read_rows(
 
     Args:
         parquet: the open file; row groups outside the range are not touched.
-        start, stop: rows by number.
+        start: first row.
+        stop: the row after the last.
         names: columns to read.
 
     Raises:
@@ -74,7 +75,7 @@ def read_rows(
 
 
 def bytes_per_row(group: Any, names: Sequence[str]) -> float:
-    """Returns the uncompressed bytes of a row of a row group, over the named columns, on average."""
+    """Returns the average bytes of a row in the named columns of a row group, uncompressed."""
     columns = (group.column(index) for index in range(group.num_columns))
     sizes = (
         column.total_uncompressed_size
@@ -105,8 +106,7 @@ def _read_group(
 def _plain_rows(batch: pa.RecordBatch) -> list[Row]:
     columns = [_plain_column(column).to_pylist() for column in batch.columns]
     return [
-        dict(zip(batch.schema.names, values, strict=True))
-        for values in zip(*columns, strict=True)
+        dict(zip(batch.schema.names, values, strict=True)) for values in zip(*columns, strict=True)
     ]
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from schemas.reasons import Reason
 from schemas.recipe import Ingest
-from schemas.samples import Kind, RawText, TextRole
+from schemas.samples import Kind, MediaRole, RawMedia, RawSample, RawText, TextRole
 from schemas.shards import ShardSample
 from transforms.ingest.fields import MAX_META_BYTES, read_record, recognise
 from transforms.ingest.json_values import parse_json
+from transforms.ingest.media import Refused
 
 PLAIN_EXTENSIONS = ("txt", "caption", "text")
 """Last extensions of plain texts, the most usual first."""
@@ -34,6 +36,11 @@ class Sidecar:
     attribution: str = ""
     meta: dict[str, Any] = field(default_factory=dict)
     fault: str = ""
+
+
+def is_sidecar(name: str) -> bool:
+    """Returns whether a file of a folder is a sidecar, by its name."""
+    return name.lower().endswith((".txt", ".json"))
 
 
 def is_plain(extension: str) -> bool:
@@ -108,3 +115,32 @@ def _read_shard_sample(value: dict[str, Any]) -> Sidecar | None:
         attribution=sample.attribution,
         meta={"origin": origin, **sample.meta},
     )
+
+
+def sample_of(
+    sidecar: Sidecar, locator: str, media: bytes | Refused | None, meta: Mapping[str, Any]
+) -> RawSample:
+    """Returns the raw sample of a sidecar and its image.
+
+    Args:
+        sidecar: texts and the rest.
+        locator: where the sample is.
+        media: the image, or why it was not read; None where there is none.
+        meta: further values for `meta`; those of the sidecar take precedence.
+    """
+    sample = RawSample(
+        locator=locator,
+        kind=sidecar.kind,
+        texts=sidecar.texts,
+        error=sidecar.fault,
+        licence=sidecar.licence,
+        attribution=sidecar.attribution,
+        meta={**meta, **sidecar.meta},
+    )
+    if sidecar.fault and not sidecar.texts:
+        return replace(sample, reason=Reason.ROW_MALFORMED)
+    if media is None or sidecar.kind is Kind.TEXT_PAIR:
+        return sample
+    if isinstance(media, Refused):
+        return replace(sample, reason=media.reason, error=media.error)
+    return replace(sample, media=(RawMedia(MediaRole.IMAGE, media),))

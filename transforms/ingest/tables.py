@@ -104,7 +104,8 @@ class Table:
         """Yields the rows [start, stop) in batches.
 
         Args:
-            start, stop: rows by number.
+            start: first row.
+            stop: the row after the last.
             names: columns of the source to read, each there exactly once.
 
         Raises:

@@ -75,7 +75,11 @@ class TarMembers:
         guarded = _GuardedFile(stream, size)
         try:
             tar = _open(guarded)
+            at = -1
             while (info := _next_member(tar, guarded)) is not None:
+                if info.size < 0 or info.offset_data <= at:
+                    raise tarfile.ReadError(f"{info.name!r} leads back to where reading has been")
+                at = info.offset_data
                 if info.type in _REGULAR and not info.issparse():
                     yield self._read(stream, info)
         except _DAMAGE as error:
@@ -126,19 +130,14 @@ def _open(file: _GuardedFile) -> tarfile.TarFile:
 
 def _next_member(tar: tarfile.TarFile, file: _GuardedFile) -> tarfile.TarInfo | None:
     """Returns the header of the next member; None at the end of the archive."""
-    before = tar.offset
     file.left = MAX_HEADER_BYTES
-    first = tar.firstmember is not None
     try:
         info = tar.next()
     except _NONSENSE as error:
         raise tarfile.ReadError(f"a header makes no sense: {error}") from error
-    # `tarfile` would remember every member, and ends quietly at a damaged or a missing header.
-    tar.members.clear()
-    if info is None:
-        if file.last != _END:
-            raise tarfile.ReadError(f"no valid header, and no end of the archive, at byte {before}")
-        return None
-    if info.size < 0 or (tar.offset <= before and not first):
-        raise tarfile.ReadError(f"{info.name!r} has a size of {info.size}")
+    # It would remember every member.
+    tar.members.clear()  # type: ignore[attr-defined]
+    if info is None and file.last != _END:
+        # It ends quietly where a header is damaged or missing.
+        raise tarfile.ReadError(f"no valid header, and no end of the archive, at byte {tar.offset}")
     return info

@@ -45,16 +45,15 @@ def clean_sample(
 ) -> RawSample:
     """Returns a sample that can be stored: texts clean and the primary one first, or a reason.
 
-    A clean text is a `str` of valid UTF-8 without NUL, received in at most `max_text_bytes` bytes, as
-    received but for white space (and a byte order mark) stripped off its ends. Blank texts, and a
-    text that repeats an earlier one of its role, go. No other normalisation: an id is over the text
-    as received.
+    A clean text is a `str` of valid UTF-8 without NUL, received in at most `max_text_bytes` bytes:
+    as received, but for white space and a byte order mark stripped off its ends. Blank texts, and a
+    text that repeats an earlier one of its role, go. There is no other normalisation.
 
     Where several reasons apply, the first of these counts: what the reader found; `media_missing`;
     `text_too_large`; `text_undecodable`; `text_missing`. The last three are about the primary text
-    (of a text pair: the query, then the passage). The text that a sample is refused for stays first,
-    as `bytes`: ids tell such samples apart, and nothing stores it. Other texts at fault are left
-    out, and `error` says so. A refused sample has no media.
+    (of a text pair: the query, then the passage). A primary text at fault stays first, as `bytes`:
+    ids tell such samples apart, and nothing stores it. Other texts at fault are left out, and
+    `error` says so. A refused sample has no media.
 
     Args:
         sample: as its reader yields it.

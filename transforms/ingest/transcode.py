@@ -7,7 +7,6 @@ streams it into a Parquet file whose row groups can be.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,15 +18,21 @@ from schemas.reasons import Reason
 from schemas.recipe import TableSource, TextPairSource
 from storage.folders import Entry, Folder
 from transforms.ingest.columns import Column, table_columns
-from transforms.ingest.csv_rows import read_csv
-from transforms.ingest.jsonl_rows import read_jsonl
+from transforms.ingest.csv_rows import CsvRows
+from transforms.ingest.jsonl_rows import JsonlRows
 from transforms.ingest.streams import TextStream
-from transforms.ingest.tables import MALFORMED_COLUMN, MalformedRow, table_metadata
+from transforms.ingest.tables import (
+    MALFORMED_COLUMN,
+    MalformedRow,
+    malformed_batch,
+    table_metadata,
+)
 
 MAX_GROUP_BYTES = 64 << 20
 """A row group is written at the latest when so many bytes are in hand."""
 
 _VERSION = 1
+_DELIMITERS = {"csv": ",", "tsv": "\t"}
 _FORMAT = re.compile(r".*\.(csv|tsv|jsonl|ndjson)(\.gz|\.zst)?", re.IGNORECASE | re.DOTALL)
 
 
@@ -83,8 +88,72 @@ def transcode_table(
     Raises:
         SourceError: the table has no header, or not the columns that are needed.
     """
-    kind = _FORMAT.fullmatch(name)[1].lower()
-    with folder.open(name) as file, _Writer(out_path, part_rows) as writer:
+    label = f"source {source.name!r}, {name}"
+    kind = _kind(name)
+    with folder.open(name) as file:
         stream = TextStream(file)
-        rows = _rows_of(stream, kind, f"source {source.name!r}, {name}")
-        broken = rows.broken or stream.broken
+        rows = JsonlRows(stream) if kind == "jsonl" else CsvRows(stream, _DELIMITERS[kind], label)
+        if kind != "jsonl" and rows.columns:
+            # A wrong header is worth knowing before gigabytes are read.
+            _check_columns(source, name, rows.columns)
+        with pq.ParquetWriter(out_path, rows.schema, compression="zstd") as writer:
+            groups = _RowGroups(writer, rows.schema, part_rows)
+            for batch in rows:
+                groups.add(batch)
+            broken = rows.broken or stream.broken
+            if not (broken or rows.columns or groups.rows):
+                broken = "the file is empty: there is not even a header"
+            if broken:
+                ending = MalformedRow(Reason.CONTAINER_TRUNCATED, broken)
+                groups.add(malformed_batch(rows.schema, [ending]))
+            groups.flush()
+            writer.add_key_value_metadata(table_metadata(rows.format, rows.columns))
+    if rows.columns:
+        _check_columns(source, name, rows.columns)
+    return TranscodeSummary(groups.rows, groups.malformed, broken)
+
+
+class _RowGroups:
+    """Writes batches as row groups of at most so many rows, and about `MAX_GROUP_BYTES` bytes.
+
+    Attributes:
+        rows, malformed: what has been added.
+    """
+
+    def __init__(self, writer: pq.ParquetWriter, schema: pa.Schema, part_rows: int) -> None:
+        self.rows = 0
+        self.malformed = 0
+        self._writer = writer
+        self._part_rows = part_rows
+        self._held = schema.empty_table()
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        """Adds rows; writes the row groups that are full."""
+        self.rows += batch.num_rows
+        self.malformed += len(batch) - batch.column(MALFORMED_COLUMN).null_count
+        self._held = pa.concat_tables([self._held, pa.Table.from_batches([batch])])
+        while self._held.num_rows >= self._part_rows:
+            self._write(self._part_rows)
+        if self._held.nbytes >= MAX_GROUP_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Writes what is left."""
+        if self._held.num_rows:
+            self._write(self._held.num_rows)
+
+    def _write(self, rows: int) -> None:
+        self._writer.write_table(self._held.slice(0, rows), row_group_size=rows)
+        self._held = self._held.slice(rows)
+
+
+def _kind(name: str) -> str:
+    match = _FORMAT.fullmatch(name)
+    if match is None:
+        raise ValueError(f"{name!r} is no text table: its name ends in none of .csv, .tsv, .jsonl")
+    kind = match[1].lower()
+    return "jsonl" if kind == "ndjson" else kind
+
+
+def _check_columns(source: TableSource | TextPairSource, name: str, columns: list[str]) -> None:
+    table_columns(source, name, [Column(column) for column in columns])

@@ -27,7 +27,7 @@ _EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}+@(?:[\w-]{1,63}+\.){1,8}[^\W\d_]
 
 # Seven to fifteen digits (E.164) in groups; what the groups look like decides.
 _DIGITS = re.compile(
-    r"(?<![\w.,/+-])[+(]?\d(?:[ .()/\u00a0\u2010\u2011-]{0,3}+\d){6,14}+(?!\w|[.,]\d)"
+    r"(?<![\w.,/+-])[+(]?\d(?:/?[ .()\u00a0\u2010\u2011-]{0,3}+\d){6,14}+(?!\w|[.,]\d)"
 )
 _LABEL = re.compile(
     r"(?:\b(?:tel|telephone|téléphone|telefon|telefono|teléfono|telefone|phone|mobile|cell|fax|call"

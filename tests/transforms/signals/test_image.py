@@ -292,7 +292,7 @@ def test_damaged_images_are_refused_or_measured(photo: Image.Image) -> None:
     small = photo.resize((40, 30))
     for image_format in ("AVIF", "BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP"):
         whole = np.frombuffer(encode(small, image_format), dtype=np.uint8)
-        for _ in range(60):
+        for _ in range(30):
             data = whole.copy()
             data[rng.integers(len(data), size=3)] = rng.integers(256, size=3)
             batch = measure_images([data.tobytes()], 1_000_000)
@@ -300,7 +300,7 @@ def test_damaged_images_are_refused_or_measured(photo: Image.Image) -> None:
 
 
 def test_a_decompression_bomb_is_refused_by_its_header() -> None:
-    bomb = png(30_000, 30_000, 1, 0, zlib.compress(bytes(30_000 * 3751)))
+    bomb = png(30_000, 30_000, 1, 0, zlib.compress(bytes(3751)))
     with pytest.raises(UnreadableImage, match="900000000 pixels") as refusal:
         decode(bomb)
     assert refusal.value.reason is Reason.MEDIA_TOO_MANY_PIXELS

@@ -1,0 +1,242 @@
+"""Settings of fetching, and the sources whose media have to be fetched.
+
+Everything that protects others (consent, politeness, the address guard) is on by default; the
+recipe can only switch it off by name.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from schemas.samples import TextRole
+
+_PRODUCT = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}")
+_CONTACT = re.compile(r"[^\s()<>]+@[^\s()<>]+\.[^\s()<>]+|https?://[^\s()<>]+")
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Deadlines(_Model):
+    """How long one try may take.
+
+    Attributes:
+        dns_s, connect_s: seconds for the address, and for the connection with its TLS handshake.
+        stall_s: seconds without a byte after which the connection is given up.
+        total_s: seconds for all of it, redirects included; a body that drips ends here.
+    """
+
+    dns_s: float = Field(default=5, gt=0, le=600)
+    connect_s: float = Field(default=5, gt=0, le=600)
+    stall_s: int = Field(default=5, ge=1, le=600)
+    total_s: float = Field(default=30, gt=0, le=3600)
+
+
+class Politeness(_Model):
+    """What one host has to bear.
+
+    Attributes:
+        requests_per_s: rate of one host; a longer `Crawl-delay` of its robots.txt wins.
+        burst: requests that may come at once before the rate holds.
+        connections: requests under way at one host.
+        max_retry_after_s: a host that asks for a longer pause is left for a later run.
+        breaker_failures: a host that fails so often in a row is left alone; 0 never.
+        breaker_s: seconds for which it is.
+    """
+
+    requests_per_s: float = Field(default=10, gt=0, le=1e6)
+    burst: int = Field(default=10, ge=1, le=1_000_000)
+    connections: int = Field(default=6, ge=1, le=10_000)
+    max_retry_after_s: float = Field(default=30, ge=0, le=3600)
+    breaker_failures: int = Field(default=20, ge=0)
+    breaker_s: float = Field(default=60, gt=0, le=86_400)
+
+
+class Consent(_Model):
+    """Whose refusal counts. Nothing is downloaded before it has been looked at.
+
+    Attributes:
+        robots: honour robots.txt (RFC 9309).
+        directives: words of `X-Robots-Tag` and of the robots meta of pages that refuse. `none`
+            counts as `noindex`.
+        tdm: honour TDM reservation, by header, meta and `/.well-known/tdmrep.json`.
+        opt_out: files of domains and URLs that opted out, one a line; `#` starts a comment.
+    """
+
+    robots: bool = True
+    directives: tuple[str, ...] = ("noai", "noimageai", "noindex", "noimageindex")
+    tdm: bool = True
+    opt_out: tuple[str, ...] = ()
+
+
+class Retries(_Model):
+    """How often transient failures are tried within one run.
+
+    Attributes:
+        attempts: tries in all; 1 never tries again.
+        pause_s: seconds before the second try; they double each time, and spread by the URL.
+    """
+
+    attempts: int = Field(default=2, ge=1, le=10)
+    pause_s: float = Field(default=1, ge=0, le=600)
+
+
+class Fetch(_Model):
+    """How media are fetched.
+
+    Attributes:
+        fetcher: `mixwright`, or `img2dataset` to hand the downloads to that package, which keeps
+            neither the byte cap, nor the total deadline, nor the address guard.
+        contact: mail address or URL that hosts can complain to; part of the user agent.
+        product: name in the user agent, and the name that robots.txt rules are looked up by.
+        connections: requests under way at once, over all hosts.
+        dns_threads: address look-ups under way at once.
+        dns_ttl_s: seconds for which an address is remembered.
+        max_bytes: longer bodies are refused (`fetch_failed_too_large`).
+        max_redirects: hops after the first request.
+        check_content_type: refuse answers whose `Content-Type` is no image before their body.
+        hash_mismatch: whether bytes that miss the expected hash are a reason (`refuse`) or only
+            a signal, as in DataComp (`signal`).
+        allow_networks: networks (CIDR) that the address guard lets through, on any port.
+        allow_ports: ports of all other hosts.
+        ca_file: certificates to trust, PEM; those of Mozilla where empty.
+    """
+
+    fetcher: Literal["mixwright", "img2dataset"] = "mixwright"
+    contact: str
+    product: str = "mixwright"
+    connections: int = Field(default=256, ge=1, le=4096)
+    dns_threads: int = Field(default=32, ge=1, le=256)
+    dns_ttl_s: float = Field(default=300, ge=0, le=86_400)
+    max_bytes: int = Field(default=32 << 20, ge=1)
+    max_redirects: int = Field(default=5, ge=0, le=20)
+    check_content_type: bool = True
+    hash_mismatch: Literal["refuse", "signal"] = "refuse"
+    allow_networks: tuple[str, ...] = ()
+    allow_ports: tuple[int, ...] = (80, 443)
+    ca_file: str = ""
+    deadlines: Deadlines = Deadlines()
+    politeness: Politeness = Politeness()
+    consent: Consent = Consent()
+    retries: Retries = Retries()
+
+    @property
+    def user_agent(self) -> str:
+        """The `User-Agent` of every request."""
+        return f"{self.product} (+{self.contact})"
+
+    @field_validator("contact")
+    @classmethod
+    def _check_contact(cls, value: str) -> str:
+        if not _CONTACT.fullmatch(value):
+            raise ValueError(
+                f"contact = {value!r} is neither a mail address nor an http(s) URL; write where "
+                "the owner of a host can reach you"
+            )
+        return value
+
+    @field_validator("product")
+    @classmethod
+    def _check_product(cls, value: str) -> str:
+        if not _PRODUCT.fullmatch(value):
+            raise ValueError(
+                f"product = {value!r} is no product token; use letters, digits, '-' and '_', "
+                "starting with a letter"
+            )
+        return value
+
+    @field_validator("allow_networks")
+    @classmethod
+    def _check_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for network in value:
+            try:
+                ipaddress.ip_network(network)
+            except ValueError as error:
+                raise ValueError(
+                    f"allow_networks: {network!r} is no network ({error}); write CIDR, as in "
+                    "'127.0.0.0/8'"
+                ) from error
+        return value
+
+    @field_validator("allow_ports")
+    @classmethod
+    def _check_ports(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        for port in value:
+            if not 0 < port < 1 << 16:
+                raise ValueError(f"allow_ports: {port} is no port; use 1 to 65535")
+        return value
+
+
+class _FetchedSource(_Model):
+    """What every source has whose media are fetched.
+
+    Attributes:
+        name: names the source in ids, folders and the mixture.
+        path: file or folder, local (relative to the recipe) or `gs://`; the root of locators.
+        files: glob below `path`, where it is a folder; which files belong to the source.
+        licence: licence of samples that do not state their own.
+    """
+
+    name: str
+    path: str
+    files: str = "**"
+    licence: str = ""
+
+    @field_validator("name")
+    @classmethod
+    def _check_name(cls, value: str) -> str:
+        if not _NAME.fullmatch(value):
+            raise ValueError(
+                f"{value!r} is not a name: use 1 to 63 of a-z, 0-9, '-' and '_', "
+                "starting with a letter or digit"
+            )
+        return value
+
+
+class UrlSource(_FetchedSource):
+    """Parquet, CSV, TSV or JSONL whose rows are a URL and its texts.
+
+    Attributes:
+        layout: which columns are what: `auto` goes by their names (LAION, DataComp, Hugging Face,
+            Open Images); `cc` is caption and URL without a header, as CC3M and CC12M come.
+        url_column: column with the URL; recognised where empty.
+        texts: column by role, in order: the first is the primary text. Recognised where empty.
+        sha256_column, md5_column: expected hash of the bytes, in hex or base64; recognised where
+            empty.
+        where: keeps only the rows whose columns equal these values; other rows are not inputs.
+    """
+
+    type: Literal["urls"]
+    layout: Literal["auto", "cc"] = "auto"
+    url_column: str = ""
+    texts: dict[TextRole, str] = {}
+    sha256_column: str = ""
+    md5_column: str = ""
+    where: dict[str, str] = {}
+
+
+class HtmlSource(_FetchedSource):
+    """HTML pages: their images with `alt`, caption, title and the text around them.
+
+    Attributes:
+        page_root: URL that the folder of pages was served from; where given, images below it are
+            taken from the folder. Pages name their own URL with `<link rel=canonical>` or `<base>`
+            where it is empty.
+    """
+
+    type: Literal["html"]
+    files: str = "**/*.htm*"
+    page_root: str = ""
+
+
+class WarcSource(_FetchedSource):
+    """WARC files, plain or gzip: pages, and the images that were crawled with them."""
+
+    type: Literal["warc"]
+    files: str = "**/*.warc*"
