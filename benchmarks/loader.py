@@ -61,14 +61,14 @@ def make_images(side: int) -> list[bytes]:
     """Returns JPEG images with the spectrum of photographs, 1/f."""
     height, width = side, side * 3 // 2
     rows, columns = np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None]
-    falloff = 1 / np.maximum(np.hypot(rows, columns), 1 / width)
+    falloff = np.maximum(np.hypot(rows, columns), 1 / width) ** -1.5
     images = []
     for seed in range(DISTINCT):
         random = np.random.default_rng(seed)
         phases = random.normal(size=(3, height, width // 2 + 1, 2)).view(np.complex128)[..., 0]
         planes = np.fft.irfft2(phases * falloff, (height, width))
         planes = planes[:1] * 0.8 + planes * 0.2
-        pixels = np.clip(128 + planes / planes.std() * 50, 0, 255).astype(np.uint8)
+        pixels = np.clip(128 + planes / planes.std() * 45, 0, 255).astype(np.uint8)
         sink = io.BytesIO()
         Image.fromarray(pixels.transpose(1, 2, 0)).save(sink, "JPEG", quality=90)
         images.append(sink.getvalue())

@@ -15,6 +15,9 @@ from typing import Any
 
 DEMO = Path(__file__).parent / "demo"
 
+TABLE_CATEGORY = "categorization"
+"""Photographs of this category are rows of a table; the others lie in a folder with sidecars."""
+
 
 def shown_name(row: dict[str, Any]) -> str:
     """Returns the Commons file name of a photograph; empty where it has none."""
@@ -29,7 +32,7 @@ def main() -> None:
         table = csv.writer(file, delimiter="\t", lineterminator="\n")
         table.writerow(["file", "alt", "author", "licence"])
         for row in photos:
-            if not row["category"].startswith("explore"):
+            if row["category"] == TABLE_CATEGORY:
                 table.writerow([row["file"], shown_name(row), row["author"], row["licence"]])
     with (DEMO / "clipart.jsonl").open("w", encoding="utf-8") as file:
         for row in rows:
@@ -38,7 +41,7 @@ def main() -> None:
                 values = {name: row[name] for name in names if row.get(name)}
                 file.write(json.dumps(values, ensure_ascii=False, sort_keys=True) + "\n")
     for row in photos:
-        if row["category"].startswith("explore") and shown_name(row):
+        if row["category"] != TABLE_CATEGORY and shown_name(row):
             title = shown_name(row).rpartition(".")[0]
             (DEMO / row["file"]).with_suffix(".txt").write_text(title + "\n", encoding="utf-8")
 

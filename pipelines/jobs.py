@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from pipelines.engine import Build
@@ -18,10 +18,12 @@ class Settings:
         threads: decoding threads of a worker; 0 takes one for each core.
         intake: name of the intake that new inputs come in as; empty for the first, or for none
             where one is sealed already.
+        note: is told (stage, text) what a person should know.
     """
 
     threads: int = 0
     intake: str = ""
+    note: Callable[[str, str], None] = lambda _stage, _text: None
 
 
 @dataclass(frozen=True)

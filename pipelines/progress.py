@@ -8,7 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 from rich.console import Console
@@ -25,12 +25,12 @@ _NOT_REASONS = ("rows", "ok", "kept")
 class Reporter(Protocol):
     """Shows stages as they start, advance and end."""
 
-    def stage(self, name: str, note: str) -> None:
-        """Says that a stage begins, or that there is nothing to do."""
+    def note(self, stage: str, text: str) -> None:
+        """Says something about a stage."""
         ...
 
-    def watch(self, stage: str, job: Job) -> Iterator[None]:
-        """Shows the progress of a job while it runs; use with `watching`."""
+    def watch(self, stage: str, job: Job) -> AbstractContextManager[None]:
+        """Shows the progress of a job while the body runs."""
         ...
 
     def done(self, name: str, rows: int, seconds: float) -> None:
@@ -64,9 +64,7 @@ class Watcher:
             counts = read_counts(self._job.family, file.name)
             self.done += 1
             self._rows += counts.get("rows", 0)
-            self.reasons.update(
-                {name: n for name, n in counts.items() if name not in _NOT_REASONS}
-            )
+            self.reasons.update({name: n for name, n in counts.items() if name not in _NOT_REASONS})
 
     @property
     def rows(self) -> int:
@@ -110,10 +108,9 @@ class TerminalReporter:
         """Draws on `console`."""
         self._console = console
 
-    def stage(self, name: str, note: str) -> None:
-        """Prints a stage that has nothing to do; others get a bar."""
-        if note:
-            self._console.print(f"[bold]{name:8}[/] {note}")
+    def note(self, stage: str, text: str) -> None:
+        """Prints a line."""
+        self._console.print(f"[bold]{stage:8}[/] {text}")
 
     @contextmanager
     def watch(self, stage: str, job: Job) -> Iterator[None]:
@@ -162,10 +159,9 @@ class LineReporter:
         line = json.dumps({"event": event, **fields}) if self._as_json else text
         print(line, file=sys.stderr, flush=True)  # noqa: T201 - this is what it is for
 
-    def stage(self, name: str, note: str) -> None:
-        """Writes a line for a stage that has nothing to do."""
-        if note:
-            self._say("stage", f"{name}: {note}", stage=name, note=note)
+    def note(self, stage: str, text: str) -> None:
+        """Writes a line."""
+        self._say("note", f"{stage}: {text}", stage=stage, note=text)
 
     @contextmanager
     def watch(self, stage: str, job: Job) -> Iterator[None]:

@@ -1,9 +1,9 @@
 """The route: every stage of the product, in order. Who reads this page knows the whole of it.
 
-    ingest  ─► measure ─► count ─► dedupe ─► select ─► shard ─► mix ─► card
-    pairs      image +    sharing,  copies    ledger    tars     mani-  report
-    texts      text       n-grams             kept or            fests
-               signals    (global)            dropped
+ingest  ─► measure ─► count ─► dedupe ─► select ─► shard ─► mix ─► card
+pairs      image +    sharing,  copies    ledger    tars     mani-  report
+texts      text       n-grams             kept or            fests
+           signals    (global)            dropped
 """
 
 from __future__ import annotations

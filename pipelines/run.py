@@ -42,7 +42,7 @@ def run_stages(
             work.folder.replace(layout.stage_record(stage.name), record)
             reporter.done(stage.name, rows, seconds)
         else:
-            reporter.stage(stage.name, "up to date")
+            reporter.note(stage.name, "up to date")
 
 
 def stage_record(work: Work, stage: StageOfRoute, rows: int, seconds: float) -> bytes:

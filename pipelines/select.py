@@ -10,7 +10,8 @@ import apache_beam as beam
 from pipelines.jobs import Job, Settings, missing
 from storage.folders import Folder
 from transforms.counts.keys import partitions_for
-from transforms.decisions.select import DecideParts, Selection, read_cuts
+from transforms.decisions.cuts import read_cuts
+from transforms.decisions.select import DecideParts, Selection
 from transforms.parts.work import NumberedPart
 from transforms.work import Work
 

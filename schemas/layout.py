@@ -11,6 +11,7 @@ from dataclasses import dataclass
 LOCK = "recipe.lock.toml"
 REPORT = "card/report.html"
 SUPPRESSIONS = "suppressions.txt"
+INTAKES = "intakes"
 
 _COMMITTED = re.compile(r"^(?P<stem>.*part-[0-9a-f]{16})\.v(?P<version>[1-9]\d*)\.parquet$")
 
@@ -48,7 +49,7 @@ def parse_committed(name: str) -> tuple[str, int] | None:
 
 def intake_record(number: int) -> str:
     """Returns the name of the seal of the intake that came in as number `number`, from 0."""
-    return f"ingest/intakes/{number:06d}.json"
+    return f"{INTAKES}/{number:06d}.json"
 
 
 def parts_table(source: str, intake: str) -> str:

@@ -89,7 +89,7 @@ class Work:
 
     def intakes(self) -> list[Intake]:
         """Returns the sealed intakes, in the order in which they came in."""
-        names = [entry.name for entry in self.folder.list("ingest/intakes")]
+        names = [entry.name for entry in self.folder.list(f"{layout.INTAKES}/")]
         return [Intake(**orjson.loads(self.folder.read(name))) for name in names]
 
     def parts(self, *intakes: Intake) -> list[PartFile]:
@@ -97,7 +97,7 @@ class Work:
         found: dict[Part, PartFile] = {}
         for intake in intakes:
             for source in intake.parts:
-                found |= list_committed(self.ingest, f"{source}/{intake.name}")
+                found |= list_committed(self.ingest, f"{source}/{intake.name}/")
         return [found[part] for part in sorted(found)]
 
     def number(self, parts: list[PartFile], wanted: set[PartFile]) -> list[NumberedPart]:
@@ -195,7 +195,7 @@ class Work:
                 if source.name not in intake.parts:
                     continue
                 ledger = ledgers[intake.name]
-                parts = list_committed(self.ingest, f"{source.name}/{intake.name}").values()
+                parts = list_committed(self.ingest, f"{source.name}/{intake.name}/").values()
                 with ThreadPoolExecutor(16) as pool:
                     notes = list(pool.map(lambda file: read_notes(ledger, file.name), parts))
                 digest = shard_set_digest(

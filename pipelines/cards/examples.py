@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import base64
 import io
-import warnings
 from collections import defaultdict
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from PIL import Image, UnidentifiedImageError
 
 from schemas.reasons import Reason
 from storage.errors import StorageError
 from transforms.decisions.ledger import KEPT
 from transforms.parts.rows import first_media
 from transforms.parts.tables import PartFile, list_committed, read_table
+from transforms.signals.image import UnreadableImage, decode_image
 from transforms.work import Work
 
 MOST_PARTS = 64
@@ -114,20 +113,8 @@ def _thumbnail(work: Work, file: PartFile, media: dict[str, object]) -> str:
     name = f"{file.part.source}/{file.part.intake}/{media['part_tar']}"
     try:
         data = work.ingest.read_range(name, int(str(media["offset"])), int(str(media["length"])))
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            image: Image.Image = Image.open(io.BytesIO(data))
-            image.draft("RGB", (THUMBNAIL_PX * 2, THUMBNAIL_PX * 2))
-            image = image.convert("RGBA")
-    except (
-        StorageError,
-        UnidentifiedImageError,
-        OSError,
-        ValueError,
-        SyntaxError,
-        Image.DecompressionBombError,
-        Image.DecompressionBombWarning,
-    ):
+        image = decode_image(data, work.recipe.measure.max_pixels).rgb
+    except (StorageError, UnreadableImage):
         return ""
     image.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
     sink = io.BytesIO()

@@ -108,7 +108,11 @@ def run_recipe(
     reporter = make_reporter(as_json)
     engine = LocalEngine(options)
     run_stages(
-        work, between(first, last), engine, RunSettings(threads=threads, intake=intake), reporter
+        work,
+        between(first, last),
+        engine,
+        RunSettings(threads=threads, intake=intake, note=reporter.note),
+        reporter,
     )
     if not as_json and STAGES[last or "card"] is STAGES["card"]:
         _conclude(work)

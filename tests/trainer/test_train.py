@@ -85,23 +85,43 @@ def test_metrics_of_a_run(whole):
     assert last["bad_samples"] == 0
 
 
+KILLED = """
+import os, pathlib, signal, sys, time
+import jax
+from trainer.recipe import load_recipe
+from trainer.train import train
+
+folder = pathlib.Path(sys.argv[2])
+steps = 0
+
+
+def stop():
+    global steps
+    steps += 1
+    if steps == 5:
+        while not (folder / "checkpoints" / "3").exists():
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGKILL)
+    return False
+
+
+train(load_recipe(pathlib.Path(sys.argv[1])), folder, stop=stop, devices=jax.devices()[:1])
+"""
+
+
 def test_a_run_that_was_killed_resumes_bitwise(make_recipe, whole, tmp_path):
-    # Endless steps, so that the kill always comes in the middle of the run.
     path = toml_of(make_recipe(), tmp_path / "recipe.toml")
     folder = tmp_path / "run"
-    process = command(path, folder, "--set", "steps=100000", "--set", "optimiser.schedule=constant")
-    wait_for(lambda: (folder / "checkpoints" / "3" / "state").exists() or process.poll())
-    process.kill()
-    process.communicate()
-    done = max(int(p.name) for p in (folder / "checkpoints").iterdir() if p.name.isdigit())
-    constant = {"learning_rate": 3e-3, "warmup_steps": 2, "schedule": "constant"}
-    recipe = make_recipe(steps=done + 4, optimiser=constant)
-    resumed = train(recipe, folder, devices=device())
-    straight = train(recipe, tmp_path / "straight", devices=device())
-    for a, b in zip(leaves(resumed), leaves(straight), strict=True):
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(path), str(folder)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert (folder / "checkpoints" / "3").exists()
+    assert not (folder / "checkpoints" / "6").exists()
+    resumed = train(make_recipe(), folder, devices=device())
+    for a, b in zip(leaves(resumed), leaves(whole[1]), strict=True):
         np.testing.assert_array_equal(a, b)
-    steps = [line["step"] for line in read_journal(folder / "metrics.jsonl")]
-    assert steps == sorted(set(steps))
+    lines = read_journal(folder / "metrics.jsonl")
+    assert [line["step"] for line in lines] == [2, 4, 6]
+    assert lines[-1]["loss"] == read_journal(whole[0] / "metrics.jsonl")[-1]["loss"]
 
 
 def test_sigterm_saves_and_exits_zero(make_recipe, tmp_path):
@@ -134,21 +154,13 @@ def test_stopping_and_starting_again_changes_nothing(make_recipe, whole, tmp_pat
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize("changes", [{"accumulate": 4}, {"block_rows": 5}])
-def test_memory_settings_change_nothing_but_rounding(make_recipe, whole, tmp_path, changes):
-    outcome = train(make_recipe(**changes), tmp_path, devices=device())
-    for a, b in zip(leaves(outcome), leaves(whole[1]), strict=True):
-        np.testing.assert_allclose(a, b, atol=2e-3)
-
-
-@pytest.mark.parametrize("devices", [2, 8])
-def test_more_devices_change_nothing_but_rounding(make_recipe, whole, tmp_path, devices):
+def test_pieces_and_devices_change_nothing_but_rounding(make_recipe, whole, tmp_path):
     recipe = make_recipe(accumulate=2)
-    outcome = train(recipe, tmp_path, devices=jax.devices()[:devices])
+    outcome = train(recipe, tmp_path, devices=jax.devices()[:4])
     for a, b in zip(leaves(outcome), leaves(whole[1]), strict=True):
         np.testing.assert_allclose(a, b, atol=2e-3)
     # And the checkpoint of many devices is one of any number.
-    again = train(make_recipe(accumulate=2), tmp_path, devices=device())
+    again = train(make_recipe(), tmp_path, devices=device())
     for a, b in zip(leaves(outcome), leaves(again), strict=True):
         np.testing.assert_array_equal(a, b)
 
@@ -193,7 +205,7 @@ def test_a_checkpoint_of_other_data_is_refused_unless_allowed(make_recipe, whole
 def test_the_end_of_the_data_ends_the_run(make_recipe, tmp_path):
     data = {"max_epochs": 0.25}
     outcome = train(make_recipe(steps=1000, data=data), tmp_path, devices=device())
-    assert outcome.step == 6
+    assert outcome.step == 6  # A quarter of 384 samples, in batches of 16.
     assert not outcome.stopped
 
 
@@ -205,25 +217,24 @@ def test_a_batch_that_does_not_split_over_devices_is_refused(make_recipe, tmp_pa
 def test_a_full_disk_fails_with_the_last_good_checkpoint(make_recipe, tmp_path):
     path = toml_of(make_recipe(), tmp_path / "recipe.toml")
     folder = tmp_path / "run"
-    # No file of the process may grow beyond 64 kB, as if the disk were full.
+    folder.mkdir()
+    # No file of the process may grow beyond 300 kB, as if the disk were full.
     limited = (
-        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536));"
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000));"
         "from trainer.train import main; sys.exit(main(sys.argv[1:]))"
     )
-    (folder).mkdir()
-    environment = os.environ | {"XLA_FLAGS": "--xla_backend_optimization_level=0"}
-    model = path.parent / "tokenizer.model"
     done = subprocess.run(
         [sys.executable, "-c", limited, str(path), "--out", str(folder), "--quiet"],
-        env=environment,
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
     )
-    assert not model.exists()
+    print(done.stderr)
     assert done.returncode == 1, done.stderr
-    assert "cannot write a checkpoint" in done.stderr or "tokenizer" in done.stderr
+    assert "cannot write a checkpoint" in done.stderr
+    assert "the latest good one is of step None" in done.stderr
+    assert not (folder / "checkpoints" / "3").exists()
 
 
 @pytest.mark.parametrize(

@@ -151,7 +151,7 @@ def split_by_part(records: Records) -> Iterator[tuple[str, bytes]]:
     asked = records[records["part"] >= 0]
     asked = asked[np.lexsort((asked["lo"], asked["hi"], asked["part"]))]
     starts = np.flatnonzero(np.diff(asked["part"], prepend=-1))
-    stops = np.append(starts[1:], len(asked))
+    stops = np.append(starts[1:], len(asked))[: len(starts)]
     for start, stop in zip(starts, stops, strict=True):
         answer = np.zeros(stop - start, dtype=fields)
         for name in names:

@@ -6,13 +6,12 @@ Rows never cross a shuffle: repeated ids, cluster keys and histograms do, packed
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import apache_beam as beam
 import numpy as np
 import numpy.typing as npt
-import orjson
 import pyarrow as pa
 from apache_beam.pvalue import AsSingleton, PCollection
 
@@ -20,6 +19,7 @@ from schemas.recipe import Recipe, Rule
 from storage.folders import Folder
 from transforms.counts.keys import run_starts, sort_order, split_by_part, split_by_partition, unpack
 from transforms.decisions.columns import CLUSTER_COLUMN, Mask, column, id_bytes
+from transforms.decisions.cuts import Cuts, commit_cuts
 from transforms.decisions.families import Families, kept_rows, read_suppressions
 from transforms.decisions.keepers import (
     KEEPERS,
@@ -31,7 +31,6 @@ from transforms.decisions.keepers import (
 )
 from transforms.decisions.ledger import build_ledger, summarise
 from transforms.decisions.quantiles import (
-    Cut,
     Histogram,
     Search,
     collect_ties,
@@ -70,11 +69,6 @@ _KEEPER = np.dtype(
 )
 _KEEPER_OF_PART = np.dtype([(name, "<u8") for name in ("hi", "lo", "keeper_hi", "keeper_lo")])
 _DUPLICATE_OF_PART = np.dtype([("hi", "<u8"), ("lo", "<u8"), ("row", "<i4")])
-
-Cuts = tuple[Cut | None, ...]
-
-CUTS = "cuts.json"
-"""File of the cuts below the ledgers of an intake."""
 
 
 @dataclass(frozen=True)
@@ -115,19 +109,6 @@ class Selection:
         """Returns which rows are on the suppression list."""
         suppressed = read_suppressions(self.work)
         return find_taken_down(column(table, "sample_id"), column(table, "media"), suppressed)
-
-
-def commit_cuts(cuts: Cuts, ledger: Folder) -> Cuts:
-    """Commits the cuts of an intake beside its ledgers, so that later intakes can keep them."""
-    values = [asdict(cut) if cut is not None else None for cut in cuts]
-    ledger.create(CUTS, orjson.dumps(values))
-    return cuts
-
-
-def read_cuts(ledger: Folder) -> Cuts:
-    """Returns the cuts that `commit_cuts` stored."""
-    values = orjson.loads(ledger.read(CUTS))
-    return tuple(Cut(**value) if value is not None else None for value in values)
 
 
 class DecideParts(beam.PTransform[PCollection[NumberedPart], PCollection[str]]):

@@ -39,6 +39,14 @@ class Refusal:
     transient: bool = False
 
 
+class RefusedError(Exception):
+    """Ends a fetch from wherever it is refused; the fetcher turns it into a result."""
+
+    def __init__(self, reason: Reason, error: str, transient: bool = False) -> None:
+        super().__init__(error)
+        self.refusal = Refusal(reason, error, transient)
+
+
 @dataclass(frozen=True, slots=True)
 class Timings:
     """Seconds that the last request of a fetch took, by phase; 0 for a phase that did not happen.

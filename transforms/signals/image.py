@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import AvifImagePlugin, ExifTags, Image, UnidentifiedImageError
 
 from schemas.reasons import Reason
 from schemas.signals import ROUND_DECIMALS
@@ -40,8 +40,9 @@ IMAGE_COLUMNS = pa.schema([field for field in family_schema(FAMILY) if field.nam
 Image.MAX_IMAGE_PIXELS = None
 # Images are decoded side by side; one image needs no threads of its own.
 cv2.setNumThreads(1)
+AvifImagePlugin.DEFAULT_MAX_THREADS = 1
 
-# What Pillow's decoders let through on damaged bytes, found by feeding them half a million mutated
+# What Pillow's decoders let through on damaged bytes, found by feeding them a million mutated
 # files of every accepted format. A MemoryError is none of them: it says nothing of the image.
 _DAMAGE = (
     OSError,
@@ -66,9 +67,12 @@ class UnreadableImage(Exception):
     """
 
     def __init__(self, reason: Reason, detail: str) -> None:
-        super().__init__(f"{reason}: {detail}")
+        super().__init__(reason, detail)
         self.reason = reason
         self.detail = detail
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.detail}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -133,5 +133,6 @@ class Tally:
         except FileNotFoundError:
             self.bad(check, Problem(file, "is missing", "a committed file", remedy))
         except UNREADABLE as error:
-            reason = f"cannot be read ({str(error).splitlines()[0]})"
+            said = str(error).strip() or type(error).__name__
+            reason = f"cannot be read ({said.splitlines()[0]})"
             self.bad(check, Problem(file, reason, "the file as it was committed", remedy))

@@ -1,0 +1,191 @@
+"""ingest: inputs come in as sealed intakes, cut into parts; every input gets one row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+import apache_beam as beam
+import pyarrow as pa
+
+from pipelines.jobs import Job, Settings
+from schemas import layout
+from schemas.layout import Part
+from schemas.recipe import Source
+from schemas.tables import PARTS
+from storage.folders import Entry, Folder, open_folder
+from transforms.ingest.inputs import SourceError, list_inputs, rooted
+from transforms.ingest.intake import (
+    DescribeInputs,
+    PartTask,
+    TakeIn,
+    needs_description,
+    read_description,
+)
+from transforms.ingest.slices import Slice, cut_slices, part_name
+from transforms.parts.tables import PartFile, encode_table, list_committed, read_table
+from transforms.work import Intake, Work
+
+FIRST_INTAKE = "i0"
+
+
+def families(work: Work) -> dict[str, Folder]:
+    """Returns the folder of what the stage commits."""
+    return {"ingest": work.ingest}
+
+
+def jobs(work: Work, settings: Settings) -> Iterator[Job]:
+    """Seals the intake that is asked for, then yields one job for every source that lacks parts."""
+    intakes = work.intakes()
+    sealed = [intake.name for intake in intakes]
+    _check_settings(work, intakes)
+    name = settings.intake or (sealed[-1] if sealed else FIRST_INTAKE)
+    new = {source.name: _new_inputs(work, source) for source in work.recipe.sources}
+    files = sum(map(len, new.values()))
+    if name not in sealed and files:
+        yield from _seal(work, name, new)
+    elif name not in sealed:
+        settings.note("ingest", f"no new inputs for intake {name}")
+    elif files:
+        settings.note(
+            "ingest",
+            f"{files:,} files have come since intake {sealed[-1]} was sealed and are left out; "
+            "take them in with --intake NAME",
+        )
+    for intake in work.intakes():
+        yield from _take_in(work, intake)
+
+
+def _check_settings(work: Work, intakes: list[Intake]) -> None:
+    """Checks that sealed intakes were taken in under the settings of this recipe."""
+    for source in work.recipe.sources:
+        for intake in intakes:
+            before = intake.settings.get(source.name)
+            if before not in (None, work.source_settings(source)):
+                raise SourceError(
+                    f"source {source.name!r} was taken into {work.folder.uri} (intake "
+                    f"{intake.name}) under other settings of [[sources]] or [ingest]; restore "
+                    "them, rename the source, or choose another work directory with --work"
+                )
+
+
+def _new_inputs(work: Work, source: Source) -> list[Entry]:
+    """Returns the files of a source that no sealed intake has."""
+    known = {
+        (file.name, file.size)
+        for intake in work.intakes()
+        if source.name in intake.parts
+        for piece in _slices(work, source.name, intake.name).values()
+        for file in Slice.from_json(piece).files
+    }
+    at_root = rooted(source)
+    files = list_inputs(open_folder(at_root.path), at_root)
+    return [file for file in files if (file.name, file.size) not in known]
+
+
+def _slices(work: Work, source: str, intake: str) -> dict[str, str]:
+    """Returns the slices of a sealed intake by part name."""
+    table = read_table(work.folder, layout.parts_table(source, intake))
+    return dict(zip(table["part"].to_pylist(), table["slice"].to_pylist(), strict=True))
+
+
+def _tables(work: Work, source: str, intake: str) -> Folder:
+    return work.ingest.child(f"{source}/{intake}/tables")
+
+
+def _inputs(work: Work, source: str, intake: str) -> Folder:
+    return work.ingest.child(f"{source}/{intake}/inputs")
+
+
+def _seal(work: Work, name: str, new: dict[str, list[Entry]]) -> Iterator[Job]:
+    """Describes and slices the new inputs of all sources; the seal is the last file written."""
+    sources = [rooted(source) for source in work.recipe.sources if new[source.name]]
+    for source in sources:
+        undescribed = [file for file in new[source.name] if needs_description(source, file)]
+        if undescribed:
+            describe = DescribeInputs(
+                source,
+                _inputs(work, source.name, name),
+                _tables(work, source.name, name),
+                work.recipe.ingest.part_rows,
+            )
+            build = partial(_build_description, files=undescribed, describe=describe)
+            yield Job(f"look at {source.name}", build, len(undescribed))
+    parts = {source.name: _cut(work, source, name, new[source.name]) for source in sources}
+    settings = {
+        source.name: work.source_settings(work.recipe.source(source.name)) for source in sources
+    }
+    intake = Intake(len(work.intakes()), name, settings, parts)
+    work.folder.create(layout.intake_record(intake.number), intake.to_bytes())
+
+
+def _build_description(
+    pipeline: beam.Pipeline, files: list[Entry], describe: DescribeInputs
+) -> None:
+    pipeline | "Files" >> beam.Create(files) | "Describe" >> describe
+
+
+def _cut(work: Work, source: Source, intake: str, files: list[Entry]) -> int:
+    """Commits the table of parts of a source; returns how many there are."""
+    inputs = _inputs(work, source.name, intake)
+    described = [
+        read_description(inputs, file) if needs_description(source, file) else file
+        for file in files
+    ]
+    pieces = sorted(
+        (part_name(source.name, intake, piece), piece.to_json())
+        for piece in cut_slices(
+            open_folder(source.path),
+            source,
+            described,
+            work.recipe.ingest,
+            _tables(work, source.name, intake),
+        )
+    )
+    table = pa.table(
+        {
+            "part": [part for part, _ in pieces],
+            "source": [source.name] * len(pieces),
+            "intake": [intake] * len(pieces),
+            "slice": [piece for _, piece in pieces],
+        },
+        schema=PARTS,
+    )
+    name = layout.parts_table(source.name, intake)
+    work.folder.create(name, encode_table(table, {"rows": len(table)}))
+    return len(_slices(work, source.name, intake))
+
+
+def _take_in(work: Work, intake: Intake) -> Iterator[Job]:
+    for name in sorted(intake.parts):
+        present = list_committed(work.ingest, f"{name}/{intake.name}/")
+        tasks = [
+            PartTask(PartFile(part, 1), piece)
+            for stem, piece in _slices(work, name, intake.name).items()
+            if (part := Part(intake.name, name, stem)) not in present
+        ]
+        if tasks:
+            rows = sum(_rows(task) for task in tasks)
+            build = partial(_build, work=work, intake=intake.name, source=name, tasks=tasks)
+            files = tuple(task.file for task in tasks)
+            yield Job(f"{name} {intake.name}", build, rows, files, work.ingest)
+
+
+def _rows(task: PartTask) -> int:
+    """Returns the rows of a task, as far as its slice says; for progress."""
+    piece = Slice.from_json(task.slice)
+    return piece.stop - piece.start or len(piece.files)
+
+
+def _build(
+    pipeline: beam.Pipeline, work: Work, intake: str, source: str, tasks: list[PartTask]
+) -> None:
+    recipe = work.recipe
+    take_in = TakeIn(
+        rooted(recipe.source(source)),
+        recipe.ingest,
+        recipe.measure,
+        work.ingest,
+        _tables(work, source, intake),
+    )
+    pipeline | "Parts" >> beam.Create(tasks) | "TakeIn" >> take_in
