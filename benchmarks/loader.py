@@ -54,7 +54,7 @@ DISTINCT = 128
 """Different images; more samples repeat their bytes."""
 
 OPTIONS = ImageOptions(size=SIDE)
-NO_CHANCE = np.zeros(UNIFORMS)
+NO_CHANCE = [0.0] * UNIFORMS
 
 
 def make_images(side: int) -> list[bytes]:

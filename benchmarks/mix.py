@@ -42,7 +42,7 @@ from transforms.shards.rank import RankSamples, pack_ids
 from transforms.shards.series import WriteShards
 
 SOURCES = ("web", "wit")
-PARTS = 4
+PARTS = 8
 PART_ROWS = 1000
 MEDIAN_BYTES = 50_000
 SETTINGS = ShardSettings(samples_per_shard=1000)

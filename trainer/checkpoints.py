@@ -106,8 +106,9 @@ class Checkpoints:
     @property
     def latest(self) -> int | None:
         """Step of the latest whole checkpoint; None where there is none."""
-        step: int | None = self._manager.latest_step()
-        return step
+        # Orbax counts the one that it is still writing.
+        names = (path.name for path in self.folder.iterdir())
+        return max((int(name) for name in names if name.isdigit()), default=None)
 
     def save(self, state: State, record: Record) -> None:
         """Begins to write a checkpoint; what went wrong with the one before is raised now.
@@ -184,7 +185,7 @@ class Checkpoints:
     def _failed(self, error: Exception) -> CheckpointError:
         return CheckpointError(
             f"cannot write a checkpoint to {self.folder}: {error}; the latest good one is of step "
-            f"{self.latest}. Free space there and start again: training resumes from it"
+            f"{self.latest}. Free or repair the folder and start again: training resumes from it"
         )
 
 

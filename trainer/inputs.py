@@ -13,6 +13,7 @@ from trainer.loader.loader import Loader
 from trainer.loader.mixture import Mixture, open_mixture
 from trainer.loader.options import LoaderOptions, Sampling
 from trainer.recipe import RecipeError, TrainRecipe
+from trainer.sampling import SourceSchedule, source_by_step
 from trainer.tokens import Tokenizer, train_tokenizer
 from trainer.towers.settings import ImageTower, TextTower
 
@@ -70,9 +71,20 @@ def make_loader(recipe: TrainRecipe, mixture: Mixture, folder: Path) -> Loader:
             host=jax.process_index(),
             hosts=jax.process_count(),
         )
-        return Loader(mixture, options)
+        return Loader(mixture, options, schedule=_schedule(recipe, mixture))
     except ValueError as error:
         raise RecipeError(f"train.data: {error}") from error
+
+
+def _schedule(recipe: TrainRecipe, mixture: Mixture) -> SourceSchedule | None:
+    """Returns the schedule of the recipe's sampler; None where weights choose."""
+    data, sources = recipe.data, mixture.manifest.sources
+    if data.sampler is None:
+        return None
+    sizes = [source.samples for source in sources]
+    top = [data.top_steps[source.name] for source in sources if source.name in data.top_steps]
+    chosen = source_by_step(data.sampler, recipe.steps, sizes, top)
+    return SourceSchedule(chosen, sizes, data.batch_size)
 
 
 def sampling(recipe: TrainRecipe) -> Sampling:

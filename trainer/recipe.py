@@ -17,6 +17,7 @@ from trainer.objectives.settings import (
     SimilarityMatching,
     Softmax,
 )
+from trainer.sampling import Name as Sampler
 from trainer.towers.settings import ImageTower, Model, TextTower
 
 MAX_RECIPE_BYTES = 1 << 20
@@ -40,6 +41,9 @@ class Data(_Settings):
         batch_size: rows of the global batch.
         weights, temperature, max_epochs, single_source, repeats_in_batch, window: see
             `trainer.loader.options.Sampling`.
+        sampler: fill each batch from one source, chosen by one of UnED's samplers, which see
+            `trainer.sampling`, in place of weights.
+        top_steps: by source, for the sampler `specialist_top_steps`.
         image: how images become pixels; the side is the image tower's.
         max_bad_rate: share of bad samples above which the run stops.
         cache: local directory for shards of `gs://`, which needs one.
@@ -55,10 +59,23 @@ class Data(_Settings):
     single_source: bool = False
     repeats_in_batch: bool = False
     window: int | None = Field(default=None, ge=1)
+    sampler: Sampler | None = None
+    top_steps: dict[str, Annotated[int, Field(ge=1)]] = {}
     image: ImageOptions = ImageOptions()
     max_bad_rate: float = Field(default=0.01, ge=0, le=1)
     cache: str = ""
     threads: int | None = Field(default=None, ge=1)
+
+    @model_validator(mode="after")
+    def _one_way_to_choose(self) -> Data:
+        if self.sampler and (self.weights or self.temperature or self.single_source):
+            raise ValueError(
+                f"sampler {self.sampler!r} chooses the sources itself; leave out weights, "
+                "temperature and single_source"
+            )
+        if bool(self.top_steps) != (self.sampler == "specialist_top_steps"):
+            raise ValueError("top_steps goes with sampler = 'specialist_top_steps'")
+        return self
 
 
 class Inputs(_Settings):
@@ -150,7 +167,7 @@ class TrainRecipe(_Settings):
     steps: int = Field(default=1000, ge=1)
     accumulate: int = Field(default=1, ge=1)
     block_rows: int = Field(default=256, ge=1)
-    preset: Annotated[str, Field()] = ""
+    preset: str = ""
     objectives: tuple[Objective, ...] = ()
     data: Data = Data()
     inputs: Inputs = Inputs()

@@ -20,6 +20,7 @@ import jax
 
 from storage.errors import StorageError
 from trainer.checkpoints import CheckpointError, Checkpoints, Record
+from trainer.embedder import CHECKPOINTS
 from trainer.feed import Feed, Preparation
 from trainer.inputs import InputError, make_loader, make_tokenizer, open_inputs
 from trainer.journal import Journal, open_tensorboard
@@ -29,9 +30,6 @@ from trainer.mesh import make_mesh
 from trainer.recipe import RecipeError, TrainRecipe, load_recipe
 from trainer.step import initial_state, make_step
 from trainer.towers.apply import Towers
-
-CHECKPOINTS = "checkpoints"
-"""Name of the folder of checkpoints below the run's folder."""
 
 FAILURES = (
     InputError,

@@ -1,26 +1,9 @@
-import os
-
-# Before JAX starts its backend: eight virtual CPU devices, and quick compilation.
-os.environ["XLA_FLAGS"] = " ".join(
-    [
-        os.environ.get("XLA_FLAGS", ""),
-        "--xla_force_host_platform_device_count=8",
-        "--xla_backend_optimization_level=0",
-    ]
-)
-os.environ.setdefault("JAX_PLATFORMS", "cpu")
-
 import hashlib
 import io
 import itertools
+import os
 import tarfile
 import tempfile
-
-# Tests and the processes that they start compile a program once.
-_COMPILED = tempfile.TemporaryDirectory(prefix="mixwright-xla-")
-os.environ["JAX_COMPILATION_CACHE_DIR"] = _COMPILED.name
-os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
-os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
 import cv2
 import numpy as np
@@ -32,6 +15,24 @@ from schemas import layout
 from schemas.digests import canonical_json, hex_digest
 from schemas.shards import INDEX, Manifest, MixtureSource, Shard, merkle_root, shard_leaves
 from trainer.recipe import TrainRecipe
+
+# None of the imports above brings JAX in: it reads these when a test first imports it. Eight
+# virtual devices, and quick compilation, once for all tests and the processes that they start.
+_COMPILED = tempfile.TemporaryDirectory(prefix="mixwright-xla-")
+os.environ |= {
+    "JAX_PLATFORMS": os.environ.get("JAX_PLATFORMS", "cpu"),
+    "XLA_FLAGS": " ".join(
+        [
+            os.environ.get("XLA_FLAGS", ""),
+            "--xla_force_host_platform_device_count=8",
+            "--xla_backend_optimization_level=0",
+            "--xla_llvm_disable_expensive_passes=true",
+        ]
+    ),
+    "JAX_COMPILATION_CACHE_DIR": _COMPILED.name,
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+}
 
 COLOURS = {
     "red": (220, 40, 40),

@@ -3,7 +3,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import jax
 import numpy as np
@@ -46,25 +45,6 @@ def whole(make_recipe, tmp_path_factory):
     """An uninterrupted run of six steps."""
     folder = tmp_path_factory.mktemp("whole")
     return folder, train(make_recipe(), folder, devices=device())
-
-
-def command(recipe, folder, *extra):
-    environment = os.environ | {"XLA_FLAGS": "--xla_backend_optimization_level=0"}
-    arguments = [sys.executable, "-m", "trainer.train", str(recipe), "--out", str(folder)]
-    return subprocess.Popen(
-        [*arguments, *extra],
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def wait_for(condition, seconds=90):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "nothing happened in time"
-        time.sleep(0.02)
 
 
 def test_metrics_of_a_run(whole):
@@ -124,18 +104,30 @@ def test_a_run_that_was_killed_resumes_bitwise(make_recipe, whole, tmp_path):
     assert lines[-1]["loss"] == read_journal(whole[0] / "metrics.jsonl")[-1]["loss"]
 
 
-def test_sigterm_saves_and_exits_zero(make_recipe, tmp_path):
+def test_sigterm_saves_and_exits_zero(make_recipe, tmp_path, monkeypatch, capsys):
+    hear = StopRequest.__call__
+    calls = []
+
+    def hear_after_a_signal(self):
+        calls.append(1)
+        if len(calls) == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return hear(self)
+
+    monkeypatch.setattr(StopRequest, "__call__", hear_after_a_signal)
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     path = toml_of(make_recipe(), tmp_path / "recipe.toml")
     folder = tmp_path / "run"
-    process = command(path, folder, "--set", "steps=100000", "--set", "save_every=100000")
-    metrics = folder / "metrics.jsonl"
-    wait_for(lambda: (metrics.exists() and metrics.stat().st_size > 0) or process.poll())
-    process.send_signal(signal.SIGTERM)
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 0, err
-    report = json.loads(out)
-    assert report["stopped"] is True
-    assert (folder / "checkpoints" / str(report["steps"]) / "state").exists()
+    try:
+        status = main([str(path), "--out", str(folder), "--set", "steps=1000"])
+    finally:
+        for number, handler in zip((signal.SIGINT, signal.SIGTERM), handlers, strict=True):
+            signal.signal(number, handler)
+    captured = capsys.readouterr()
+    assert status == 0
+    assert json.loads(captured.out) == {"steps": 2, "stopped": True, "out": str(folder)}
+    assert captured.err.startswith("step 2  loss ")
+    assert (folder / "checkpoints" / "2" / "state").exists()
 
 
 def test_stopping_and_starting_again_changes_nothing(make_recipe, whole, tmp_path):
@@ -214,27 +206,35 @@ def test_a_batch_that_does_not_split_over_devices_is_refused(make_recipe, tmp_pa
         train(make_recipe(), tmp_path, devices=jax.devices()[:3])
 
 
-def test_a_full_disk_fails_with_the_last_good_checkpoint(make_recipe, tmp_path):
-    path = toml_of(make_recipe(), tmp_path / "recipe.toml")
+def test_a_full_disk_fails_and_keeps_the_last_good_checkpoint(make_recipe, whole, tmp_path):
     folder = tmp_path / "run"
-    folder.mkdir()
-    # No file of the process may grow beyond 300 kB, as if the disk were full.
+
+    class After(StopRequest):
+        calls = 0
+
+        def __call__(self):
+            self.calls += 1
+            return self.calls == 3
+
+    train(make_recipe(), folder, devices=device(), stop=After())
+    # No file of the process may grow beyond 20 kB, as if the disk were full.
     limited = (
-        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000));"
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000));"
         "from trainer.train import main; sys.exit(main(sys.argv[1:]))"
     )
+    path = toml_of(make_recipe(), tmp_path / "recipe.toml")
     done = subprocess.run(
         [sys.executable, "-c", limited, str(path), "--out", str(folder), "--quiet"],
         capture_output=True,
         text=True,
-        timeout=120,
         check=False,
     )
-    print(done.stderr)
     assert done.returncode == 1, done.stderr
     assert "cannot write a checkpoint" in done.stderr
-    assert "the latest good one is of step None" in done.stderr
-    assert not (folder / "checkpoints" / "3").exists()
+    assert "the latest good one is of step 3" in done.stderr
+    resumed = train(make_recipe(), folder, devices=device())
+    for a, b in zip(leaves(resumed), leaves(whole[1]), strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 @pytest.mark.parametrize(

@@ -120,9 +120,7 @@ def assemble(
         query_id=np.array([sample.query_id if sample else 0 for sample in good], np.uint64),
         positive_id=np.array([sample.positive_id if sample else 0 for sample in good], np.uint64),
         image=image,
-        has_image=np.array(
-            [sample is not None and sample.image is not None for sample in good], np.bool_
-        ),
+        has_image=np.array([sample is not None and sample.has_image for sample in good], np.bool_),
         texts=primary.texts,
         tokens=primary.tokens,
         token_mask=primary.token_mask,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, exp, log, sqrt
 
@@ -68,14 +69,14 @@ class Crop:
 
 
 def render(
-    data: bytes, options: ImageOptions, random: NDArray[np.float64], out: NDArray[np.uint8]
+    data: bytes, options: ImageOptions, random: Sequence[float], out: NDArray[np.uint8]
 ) -> None:
     """Decodes, crops and scales an image.
 
     Args:
         data: the encoded image.
         options: what to make of it.
-        random: float64[UNIFORMS] in [0, 1); what chance decides depends on nothing else.
+        random: UNIFORMS numbers in [0, 1); what chance decides depends on nothing else.
         out: uint8[size, size, 3], contiguous; is filled with RGB.
 
     Raises:
@@ -98,9 +99,7 @@ def render(
         out[:] = _oriented(out, orientation)
 
 
-def choose_crop(
-    height: int, width: int, options: ImageOptions, random: NDArray[np.float64]
-) -> Crop:
+def choose_crop(height: int, width: int, options: ImageOptions, random: Sequence[float]) -> Crop:
     """Returns the part of an image that is used.
 
     A `resized` crop draws its area evenly from `scale` and its ratio log-evenly from `ratio`; sides
@@ -120,7 +119,7 @@ def choose_crop(
         left=(width - box[1]) * across,
         height=box[0],
         width=box[1],
-        mirrored=bool(random[4] < options.flip),
+        mirrored=random[4] < options.flip,
     )
 
 
@@ -215,7 +214,7 @@ def _resize(pixels: NDArray[np.uint8], options: ImageOptions, out: NDArray[np.ui
 
 
 def _between(bounds: tuple[float, float], uniform: float) -> float:
-    return bounds[0] + (bounds[1] - bounds[0]) * float(uniform)
+    return bounds[0] + (bounds[1] - bounds[0]) * uniform
 
 
 def _oriented(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:

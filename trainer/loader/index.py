@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -18,8 +17,7 @@ from trainer.loader.errors import ShardError
 _TAR_BLOCK = 512
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(NamedTuple):
     """One file of a sample.
 
     Attributes:
@@ -65,13 +63,15 @@ class ShardIndex:
         self._offset = table["offset"].to_numpy()
         self._length = table["length"].to_numpy()
         firsts = [row for row, key in enumerate(keys) if row == 0 or keys[row - 1] != key]
-        self._keys = pa.array([keys[row] for row in firsts], pa.string())
+        encoded = [keys[row].encode() for row in firsts]
+        self._keys = b"".join(encoded)
+        self._key_ends = np.cumsum([len(key) for key in encoded], dtype=np.int64)
         self._first = np.array([*firsts, len(keys)], np.int64)
         self.verified: NDArray[np.bool_] = np.zeros(len(names), np.bool_)
 
     def __len__(self) -> int:
         """Number of samples."""
-        return len(self._keys)
+        return len(self._key_ends)
 
     @property
     def end(self) -> int:
@@ -85,19 +85,25 @@ class ShardIndex:
 
     def key(self, row: int) -> str:
         """Returns the key of the sample at position `row`."""
-        return str(self._keys[row].as_py())
+        start = self._key_ends[row - 1] if row else 0
+        return self._keys[start : self._key_ends[row]].decode()
 
     def members(self, row: int) -> dict[str, Member]:
         """Returns the members of the sample at position `row` by extension, in the tar's order."""
-        found = {}
-        for at in range(int(self._first[row]), int(self._first[row + 1])):
-            found[self._suffixes[self._suffix[at]]] = Member(
-                at,
-                int(self._offset[at]),
-                int(self._length[at]),
-                self._checksums[32 * at : 32 * at + 32],
+        start, stop = self._first[row : row + 2].tolist()
+        columns = zip(
+            range(start, stop),
+            self._suffix[start:stop].tolist(),
+            self._offset[start:stop].tolist(),
+            self._length[start:stop].tolist(),
+            strict=True,
+        )
+        return {
+            self._suffixes[suffix]: Member(
+                at, offset, length, self._checksums[32 * at : 32 * at + 32]
             )
-        return found
+            for at, suffix, offset, length in columns
+        }
 
 
 def read_index(folder: Folder, shard: Shard) -> ShardIndex:
@@ -141,13 +147,3 @@ def check_fits(index: ShardIndex, shard: Shard, location: str) -> None:
             raise ShardError(
                 f"{location} is not the index of {shard.path}: {problem}; run `mixwright verify`"
             )
-
-
-def wanted_members(
-    members: dict[str, Member], extensions: Sequence[str]
-) -> tuple[str, Member] | None:
-    """Returns the first member that has one of `extensions`, which are in order of preference."""
-    for extension in extensions:
-        if extension in members:
-            return extension, members[extension]
-    return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 from collections import deque
 from collections.abc import Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -25,7 +26,7 @@ from trainer.loader.mixture import Mixture
 from trainer.loader.options import LoaderOptions
 from trainer.loader.reader import ShardReader
 from trainer.loader.sampler import Rows, Sampler, host_rows
-from trainer.loader.samples import Sample, SampleParser
+from trainer.loader.samples import Sample, SampleParser, image_extension
 from trainer.loader.schedule import Schedule
 
 _CHUNK = 8
@@ -199,9 +200,9 @@ class Loader:
             members = self._parser.choose(index.members(row))
             data = self._reader.read(shard, index, members)
             sample = self._parser.parse(key, step, data, members)
-            if sample.image is not None and image is not None and self.options.image is not None:
+            if image is not None and self.options.image and (name := image_extension(data)):
                 chance = uniforms(self.sampler.seed, step, key)
-                render(sample.image, self.options.image, chance, image[at])
+                render(data[name], self.options.image, chance, image[at])
         except BadSampleError as error:
             if image is not None:
                 image[at] = 0
@@ -245,7 +246,7 @@ def _make_cache(mixture: Mixture, options: LoaderOptions) -> ShardCache | None:
     return ShardCache(mixture.shards, options.cache, options.cache_bytes)
 
 
-def uniforms(seed: int, step: int, key: str) -> NDArray[np.float64]:
-    """Returns the chances of a sample at a step: float64[5], uniform in [0, 1)."""
+def uniforms(seed: int, step: int, key: str) -> list[float]:
+    """Returns the chances of a sample at a step: five numbers, uniform in [0, 1)."""
     bits = digest(str(seed), "loader/image", str(step), key, size=8 * UNIFORMS)
-    return np.ldexp((np.frombuffer(bits, "<u8") >> 11).astype(np.float64), -53)
+    return [(number >> 11) * 2.0**-53 for number in struct.unpack(f"<{UNIFORMS}Q", bits)]

@@ -27,13 +27,13 @@ _NPY_HEADER = 4096
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One sample, its image still encoded.
+    """What a sample says, without its pixels.
 
     Attributes:
         key: its key.
         text: the primary text.
         query_id, positive_id: 64-bit digests of the content ids of query and positive.
-        image: encoded bytes; None where the sample has none, or none was asked for.
+        has_image: whether it has an image and one was asked for.
         texts: by further role, its text; roles that the sample lacks are absent.
         arrays: by name, float32[D].
     """
@@ -42,7 +42,7 @@ class Sample:
     text: str
     query_id: int
     positive_id: int
-    image: bytes | None = None
+    has_image: bool = False
     texts: Mapping[str, str] = field(default_factory=dict)
     arrays: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
@@ -76,7 +76,7 @@ class SampleParser:
         )
         _require(members, chosen[0], self._options.max_text_bytes, missing, too_large)
         if self._options.image is not None:
-            image = next((name for name in IMAGE_EXTENSIONS if name in members), None)
+            image = image_extension(members)
             if image is not None:
                 limit = self._options.image.max_bytes
                 _require(members, image, limit, Defect.IMAGE_MISSING, Defect.IMAGE_TOO_LARGE)
@@ -101,7 +101,7 @@ class SampleParser:
         Raises:
             BadSampleError: it cannot be used.
         """
-        image = next((name for name in IMAGE_EXTENSIONS if name in data), None)
+        image = image_extension(data)
         if self._plain:
             text, texts = _decode_text(data["txt"]), {}
             needs_image = True
@@ -121,7 +121,7 @@ class SampleParser:
             text=text,
             query_id=_content_id(query),
             positive_id=_content_id(positive),
-            image=data[image] if image else None,
+            has_image=image is not None,
             texts=texts,
             arrays=_parse_arrays(data["npz"], self._options.arrays) if "npz" in data else {},
         )
@@ -135,6 +135,11 @@ class SampleParser:
                 chosen = keyed_hash(self._seed, f"loader/{role}/{step}", sample.sample_id)
                 found[role] = texts[chosen % len(texts)]
         return found
+
+
+def image_extension(members: Mapping[str, object]) -> str | None:
+    """Returns the extension of the image of a sample; None where it has none."""
+    return next((name for name in IMAGE_EXTENSIONS if name in members), None)
 
 
 def _require(

@@ -98,7 +98,7 @@ class TextTower(_Settings):
     """
 
     kind: Literal["text"] = "text"
-    size: Annotated[str, Field()] = "b"
+    size: str = "b"
     length: int = Field(default=64, ge=1, le=8192)
     pooling: Literal["mean", "attention"] = "mean"
     vocabulary_size: int = Field(default=32_000, ge=300, le=1_000_000)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +25,11 @@ from transforms.parts.tables import PartFile, read_table
 IMAGE_FAMILY = "measure/image"
 CLUSTER_FAMILY = "dedupe/exact"
 
+_MEDIA_ID = "media.list.element.media_id"
+_MEDIA_IDS = pa.list_(pa.struct([pa.field("media_id", pa.string())]))
+_READS_AT_ONCE = 4
+"""Reading decompresses outside the interpreter lock, so the families of a part share the cores."""
+
 
 class MisalignedPartError(Exception):
     """A family's part does not hold the rows of its ingest part, in their order."""
@@ -41,23 +47,51 @@ class Families:
     ingest: Folder
     families: Mapping[str, Folder]
 
-    def read(self, file: PartFile, recipe: Recipe) -> pa.Table:
+    def read(self, file: PartFile, recipe: Recipe, media: bool) -> pa.Table:
         """Returns the columns of a part that `transforms.decisions.rules` needs.
+
+        Args:
+            file: the part.
+            recipe: resolved.
+            media: whether media ids are wanted, which only a suppression list needs: they are
+                half of what is read. Without them every row has a null in `media`.
 
         Raises:
             MisalignedPartError: a family has other rows than `ingest`.
         """
-        names = [
-            name if name != "media" else "media.list.element.media_id" for name in INGEST_COLUMNS
-        ]
-        table = read_table(self.ingest, file.name, names)
         wanted = {family: list(columns) for family, columns in required_columns(recipe).items()}
-        wanted.setdefault(IMAGE_FAMILY, []).extend(STATUS_COLUMNS.values())
+        wanted[IMAGE_FAMILY] = [*wanted.get(IMAGE_FAMILY, []), *STATUS_COLUMNS.values()]
         if recipe.dedupe.edges:
             wanted[CLUSTER_FAMILY] = [CLUSTER_COLUMN]
+        names = [name for name in INGEST_COLUMNS if name != "media"]
+        table = self._join(file, [*names, _MEDIA_ID] if media else names, wanted)
+        if not media:
+            table = table.append_column("media", pa.nulls(len(table), _MEDIA_IDS))
+        if CLUSTER_COLUMN not in table.column_names:
+            table = table.append_column(CLUSTER_COLUMN, pa.nulls(len(table), pa.string()))
+        return table
+
+    def read_identity(self, file: PartFile) -> pa.Table:
+        """Returns the columns of a part that say which rows can be used, and which are the same.
+
+        Raises:
+            MisalignedPartError: a family has other rows than `ingest`.
+        """
+        return self._join(file, ["sample_id", "row_digest", "status"], {IMAGE_FAMILY: ["status"]})
+
+    def _join(self, file: PartFile, names: list[str], wanted: Mapping[str, list[str]]) -> pa.Table:
+        """Reads columns of `ingest` and of families, and joins them by position."""
         renamed = {column: name for name, column in STATUS_COLUMNS.items()}
+        with ThreadPoolExecutor(_READS_AT_ONCE) as pool:
+            reads = {
+                family: pool.submit(
+                    read_table, self.families[family], file.name, ["sample_id", *columns]
+                )
+                for family, columns in wanted.items()
+            }
+            table = read_table(self.ingest, file.name, names)
         for family, columns in wanted.items():
-            joined = read_table(self.families[family], file.name, ["sample_id", *columns])
+            joined = reads[family].result()
             if not joined["sample_id"].equals(table["sample_id"]):
                 raise MisalignedPartError(
                     f"{self.families[family].locate(file.name)} has other rows than "
@@ -66,8 +100,6 @@ class Families:
             for column in columns:
                 name = renamed[column] if family == IMAGE_FAMILY and column in renamed else column
                 table = table.append_column(name, joined[column])
-        if CLUSTER_COLUMN not in table.column_names:
-            table = table.append_column(CLUSTER_COLUMN, pa.nulls(len(table), pa.string()))
         return table
 
 

@@ -56,6 +56,12 @@ def mark_kept_earlier(verdicts: Verdicts, kept_earlier: Mask) -> Verdicts:
     return np.where(kept_earlier, np.int16(Verdict.KEPT_EARLIER), verdicts)
 
 
+def repeated_values(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """Returns the values that occur more than once, sorted."""
+    ordered = np.sort(values)
+    return np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
+
+
 def find_duplicate_rows(
     sample_ids: pa.Array,
     row_digests: pa.Array,
@@ -76,9 +82,8 @@ def find_duplicate_rows(
         kept_earlier: rows that an earlier intake has put into shards.
     """
     words = id_bytes(sample_ids).view(">u8").astype(np.uint64)
-    heads = words[:, 0]
-    ordered = np.sort(heads)
-    repeated = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
+    heads = np.ascontiguousarray(words[:, 0])
+    repeated = repeated_values(heads)
     duplicates = np.zeros(len(heads), dtype=np.bool_)
     if len(repeated) == 0:
         return duplicates

@@ -45,6 +45,7 @@ from transforms.decisions.refusals import (
     find_taken_down,
     mark_kept_earlier,
     refuse_unusable,
+    repeated_values,
 )
 from transforms.decisions.rules import decide_rows, quantile_rules, rank_rows
 from transforms.parts.heartbeat import beat
@@ -99,10 +100,20 @@ class Selection:
             part of an earlier intake these are the kept rows only.
         """
         intake = part.file.part.intake
-        table = self.families[intake].read(part.file, self.recipe)
+        media = len(read_suppressions(self.work)) > 0
+        return self._take_part(part, self.families[intake].read(part.file, self.recipe, media))
+
+    def read_identity(self, part: NumberedPart) -> tuple[pa.Table, Mask, npt.NDArray[np.intp]]:
+        """Reads as `read` does, but only the columns of `Families.read_identity`."""
+        families = self.families[part.file.part.intake]
+        return self._take_part(part, families.read_identity(part.file))
+
+    def _take_part(
+        self, part: NumberedPart, table: pa.Table
+    ) -> tuple[pa.Table, Mask, npt.NDArray[np.intp]]:
         if part.wanted:
             return table, np.zeros(len(table), dtype=np.bool_), np.arange(len(table))
-        rows = kept_rows(self.ledgers[intake], part.file)
+        rows = kept_rows(self.ledgers[part.file.part.intake], part.file)
         return table.take(rows), np.ones(len(rows), dtype=np.bool_), rows
 
     def taken_down(self, table: pa.Table) -> Mask:
@@ -193,7 +204,7 @@ class FindCuts(beam.PTransform[PCollection[tuple[NumberedPart, bytes]], PCollect
 def _row_ids(
     part: NumberedPart, selection: Selection, partitions: int
 ) -> Iterator[tuple[str, bytes]]:
-    table, earlier, rows = selection.read(part)
+    table, earlier, rows = selection.read_identity(part)
     usable = np.flatnonzero(refuse_unusable(table) == Verdict.SURVIVES)
     ids = _words(table, "sample_id", usable)
     digests = _words(table, "row_digest", usable)
@@ -216,10 +227,9 @@ def _hex(hi: npt.NDArray[np.uint64], lo: npt.NDArray[np.uint64]) -> pa.Array:
 
 def _repeated(_partition: str, packed: Iterable[bytes]) -> Iterator[tuple[str, bytes]]:
     records = unpack(packed, _ROW)
-    records = records[sort_order(records)]
-    starts = run_starts(records)
-    lengths = np.diff(np.append(starts, len(records)))
-    several = records[np.repeat(lengths > 1, lengths)]
+    # Hardly any id repeats: looking for equal first halves spares sorting all records.
+    heads = np.ascontiguousarray(records["hi"])
+    several = records[np.isin(heads, repeated_values(heads))]
     mask = find_duplicate_rows(
         _hex(several["hi"], several["lo"]),
         _hex(several["digest_hi"], several["digest_lo"]),

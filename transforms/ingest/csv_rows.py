@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 MAX_HEADER_BYTES = 1 << 20
 
 _REFUSED_BATCH_ROWS = 4096
+_UNCLOSED = "a quote is opened and never closed"
 _END = b"\0mixwright: end of table\0"
 """A last row of our own: if it is not read as such, a quote before it was never closed."""
 
@@ -127,11 +128,11 @@ class _Refused:
     def add(self, row: pc.InvalidRow) -> str:
         """Keeps a row; what pyarrow calls with each that it refuses."""
         data = row.text.encode("latin-1")
-        if data.endswith(_END):
-            if data != _END:
-                self.keep("a quote is opened and never closed", data.removesuffix(_END))
-        else:
+        swallowed = _before_end(data)
+        if swallowed is None:
             self.keep(f"{row.actual_columns} columns instead of {row.expected_columns}", data)
+        elif swallowed:
+            self.keep(_UNCLOSED, swallowed)
         return "skip"
 
     def keep(self, problem: str, data: bytes) -> None:
@@ -215,11 +216,16 @@ def _as_received(column: pa.Array) -> pa.Array:
 
 def _without_end(columns: list[pa.Array], refused: _Refused) -> list[pa.Array]:
     """Returns the last rows without our own, and without a row that swallowed it."""
-    last: bytes = columns[-1][-1].as_py()
-    if not last.endswith(_END):
-        return columns
     cells = [column[-1].as_py() for column in columns]
-    row = b",".join(cells).removesuffix(_END)
+    row = _before_end(b",".join(cells))
+    if row is None:
+        return columns
     if row:
-        refused.keep("a quote is opened and never closed", row)
+        refused.keep(_UNCLOSED, row)
     return [column.slice(0, len(column) - 1) for column in columns]
+
+
+def _before_end(row: bytes) -> bytes | None:
+    """Returns what a row that ends in our own last row begins with; None for any other row."""
+    row = row.removesuffix(b"\n")
+    return row.removesuffix(_END).removesuffix(b"\n") if row.endswith(_END) else None

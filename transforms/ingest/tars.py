@@ -80,8 +80,11 @@ class TarMembers:
                 if info.size < 0 or info.offset_data <= at:
                     raise tarfile.ReadError(f"{info.name!r} leads back to where reading has been")
                 at = info.offset_data
-                if info.type in _REGULAR and not info.issparse():
-                    yield self._read(stream, info)
+                if info.type not in _REGULAR or info.issparse():
+                    continue
+                if size is not None and at + info.size > size:
+                    raise tarfile.ReadError(f"{info.name!r} ends after the end of the file")
+                yield self._read(stream, info)
         except _DAMAGE as error:
             self.broken = f"the tar breaks off: {error}"
 

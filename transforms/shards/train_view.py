@@ -39,7 +39,7 @@ class View:
 def make_train_view(data: bytes, settings: TrainView) -> View:
     """Returns an image upright, in RGB, scaled down, without metadata.
 
-    EXIF orientation is applied. Transparent pixels lie on white. Of an animation the first frame is
+    EXIF orientation is applied. Transparent pixels lie on white, as `decode_image` has them. Of an animation the first frame is
     taken. LANCZOS scales the short side down to `settings.short_side`; smaller images keep their
     size. Colour profiles are dropped, not applied: values count as sRGB, as they do for trainers.
 
@@ -50,7 +50,7 @@ def make_train_view(data: bytes, settings: TrainView) -> View:
     Raises:
         UnreadableImage: `data` cannot be decoded.
     """
-    image = _upright_on_white(decode_image(data, _ANY_PIXELS))
+    image = _upright(decode_image(data, _ANY_PIXELS))
     short_side = min(image.size)
     if short_side > settings.short_side:
         width, height = (round(side * settings.short_side / short_side) for side in image.size)
@@ -65,11 +65,8 @@ def make_train_view(data: bytes, settings: TrainView) -> View:
     return View(sink.getvalue(), *image.size)
 
 
-def _upright_on_white(decoded: DecodedImage) -> Image.Image:
+def _upright(decoded: DecodedImage) -> Image.Image:
     image = decoded.rgb
-    if decoded.alpha is not None:
-        white = Image.new("RGB", image.size, "white")
-        image = Image.composite(image, white, Image.fromarray(decoded.alpha))
     if decoded.exif_orientation in _UPRIGHT:
         image = image.transpose(_UPRIGHT[decoded.exif_orientation])
     return image

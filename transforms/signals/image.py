@@ -87,7 +87,8 @@ class DecodedImage:
             cameras write, are no frames.
         exif_orientation: 1 to 8; 1 where absent or invalid, and for TIFF, which Pillow turns
             upright as it decodes.
-        rgb: mode RGB at full resolution, not rotated. Colours of transparent pixels are kept.
+        rgb: mode RGB at full resolution, not rotated. Transparent pixels lie on white, as a browser
+            shows them and as training views have them.
         alpha: uint8 (H, W), 255 is opaque; None where all pixels are.
     """
 
@@ -241,7 +242,7 @@ def _measure(data: bytes | None, max_pixels: int) -> tuple[object, ...]:
 
 
 def _to_rgb(image: Image.Image) -> tuple[Image.Image, npt.NDArray[np.uint8] | None]:
-    """Returns a loaded image as RGB, and its alpha unless it is opaque throughout."""
+    """Returns a loaded image as RGB on white, and its alpha unless it is opaque throughout."""
     if image.mode in ("I", "F"):
         raise ValueError(f"32-bit samples (mode {image.mode}) have no agreed range")
     alpha: npt.NDArray[np.uint8] | None = None
@@ -256,7 +257,11 @@ def _to_rgb(image: Image.Image) -> tuple[Image.Image, npt.NDArray[np.uint8] | No
         alpha = np.asarray(image.getchannel("A"))
     if alpha is not None and alpha.min() == 255:
         alpha = None
-    return (image if image.mode == "RGB" else image.convert("RGB")), alpha
+    rgb = image if image.mode == "RGB" else image.convert("RGB")
+    if alpha is not None:
+        white = Image.new("RGB", rgb.size, "white")
+        rgb = Image.composite(rgb, white, Image.fromarray(alpha))
+    return rgb, alpha
 
 
 def _orientation(image: Image.Image) -> int:

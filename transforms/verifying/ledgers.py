@@ -171,7 +171,7 @@ def _check_rows(
 ) -> None:
     """Builds the ledger of a part again, and compares it row by row."""
     at = intake.ledger.locate(file.name)
-    table = intake.families.read(file, intake.recipe)
+    table = intake.families.read(file, intake.recipe, len(intake.suppressed) > 0)
     reasons = pc.fill_null(column(ledger, "reason"), "")
     repeated, duplicate = (
         pc.equal(reasons, str(reason)).to_numpy(zero_copy_only=False)

@@ -108,7 +108,7 @@ def test_what_is_no_tar_is_broken(data):
     assert broken
 
 
-@pytest.mark.parametrize("size", [-512, -1024, -(1 << 40), 1 << 62, 1 << 90])
+@pytest.mark.parametrize("size", [-512, -1024, -(1 << 40), 1 << 62, 1 << 86])
 def test_sizes_that_make_no_sense_end_the_archive(size):
     info = tarfile.TarInfo("a.jpg")
     block = bytearray(info.tobuf(tarfile.GNU_FORMAT))

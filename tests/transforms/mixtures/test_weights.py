@@ -28,7 +28,9 @@ def test_without_weights_shares_are_in_proportion():
 
 
 def test_a_weight_on_nothing_says_what_to_do():
-    with pytest.raises(ValueError, match=r"source 'b' has weight 0\.5 but not one kept sample; set"):
+    with pytest.raises(
+        ValueError, match=r"source 'b' has weight 0\.5 but not one kept sample; set"
+    ):
         normalise_weights(Mixture(name="m", weights={"a": 1, "b": 0.5}), dict(a=1, b=0))
 
 

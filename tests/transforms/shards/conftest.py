@@ -140,8 +140,9 @@ def make_corpus(tmp_path: Path) -> Callable[..., Corpus]:
         parts: int = 3,
         formats: tuple[str, ...] = tuple(FORMATS),
         text_pairs: bool = False,
+        root: str = str(tmp_path),
     ) -> Corpus:
-        media = open_folder(str(tmp_path / f"media-{samples}-{parts}"))
+        media = open_folder(f"{root}/media-{samples}-{parts}")
         tables = {}
         for index, numbers in enumerate(np.array_split(np.arange(samples), parts)):
             part = Part("i0", "web", f"part-{index:016x}")

@@ -63,6 +63,13 @@ def test_bytes_do_not_depend_on_threads_parts_or_time(make_corpus, tmp_path, set
     assert files_of(first) == files_of(second)
 
 
+def test_a_bucket_gets_the_same_files(make_corpus, shards, fake_gcs_bucket):
+    make_corpus(40, 2).write(shards, SETTINGS)
+    bucket = open_folder(f"{fake_gcs_bucket}/shards")
+    make_corpus(40, 2, root=fake_gcs_bucket).write(bucket, SETTINGS)
+    assert files_of(bucket) == files_of(shards)
+
+
 def test_what_is_committed_is_not_written_again(make_corpus, shards, monkeypatch):
     corpus = make_corpus(60, 3)
     before = corpus.write(shards, SETTINGS)
