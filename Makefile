@@ -7,7 +7,7 @@ SOURCES := schemas storage transforms pipelines trainer
 BENCHMARKS := measure select rank mix
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format docs lock bench clean $(addprefix bench-,$(BENCHMARKS))
+.PHONY: help demo test test-crash check format docs lock bench clean $(addprefix bench-,$(BENCHMARKS))
 
 help: ## Lists the targets.
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -15,8 +15,11 @@ help: ## Lists the targets.
 demo: $(VENV)/core.stamp ## Runs the whole route on the demo data into runs/demo.
 	$(BIN)/mixwright demo --work runs/demo
 
-test: $(VENV)/dev.stamp ## Runs the tests.
-	$(BIN)/python -m pytest -q
+test: $(VENV)/dev.stamp ## Runs the tests; the README's test command.
+	$(BIN)/python -m pytest -q -n auto --dist loadfile -m "not slow"
+
+test-crash: $(VENV)/dev.stamp ## Kills runs at many moments and resumes them; minutes.
+	$(BIN)/python -m pytest -q -m slow
 
 check: $(VENV)/dev.stamp ## Format, lint, types, import directions, documentation.
 	$(BIN)/ruff format --check .
@@ -41,7 +44,7 @@ lock: $(VENV)/dev.stamp ## Resolves the dependencies anew (needs uv).
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
 	  pyproject.toml requirements/build.in -o requirements/core.txt
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
-	  --extra gcp --extra dev pyproject.toml requirements/build.in -c requirements/core.txt \
+	  --extra gcp --extra train --extra dev pyproject.toml requirements/build.in -c requirements/core.txt \
 	  -o requirements/dev.txt
 
 clean: ## Removes the virtual environment and the runs.

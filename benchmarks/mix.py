@@ -22,6 +22,7 @@ import tempfile
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import apache_beam as beam
 import numpy as np
@@ -92,7 +93,7 @@ def ingest(work: Folder, name: str, seed: int) -> Source:
     return source
 
 
-def make_row(source: str, locator: str, data: bytes, tar: MediaTar) -> dict[str, object]:
+def make_row(source: str, locator: str, data: bytes, tar: MediaTar) -> dict[str, Any]:
     caption = f"a picture of {locator}, taken on a day of fair weather"
     identity = media_id(data)
     offset, length = tar.add(identity, data)

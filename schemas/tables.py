@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from schemas.shards import INDEX
 from schemas.signals import family_signals
 
 MEDIA = pa.struct(
@@ -109,9 +110,149 @@ def family_schema(family: str) -> pa.Schema:
 
 @dataclass(frozen=True)
 class TableInfo:
-    """A table, for documentation: its columns, where it lies, and what one row is."""
+    """A table, for documentation.
+
+    Attributes:
+        schema: its columns.
+        path: where its files lie in a work directory.
+        row: what one row is.
+        columns: the meaning of each column; the fields of a list of structs are `column.field`.
+    """
 
     schema: pa.Schema
     path: str
     row: str
     columns: dict[str, str]
+
+
+_SAMPLE_ID = "Id of the sample that the row is about; the same in every table."
+
+
+def _family_table(family: str, row: str, **others: str) -> TableInfo:
+    """Returns the table of a column family: its signals mean what the registry says."""
+    signals = {signal.name: signal.meaning for signal in family_signals(family)}
+    return TableInfo(
+        schema=family_schema(family),
+        path=f"{family}/<fingerprint>/<source>/<intake>/<part>.v<version>.parquet",
+        row=row,
+        columns={"sample_id": _SAMPLE_ID, **signals, **others},
+    )
+
+
+TABLES: dict[str, TableInfo] = {
+    "ingest": TableInfo(
+        schema=INGEST,
+        path="ingest/<source>/<intake>/<part>.v<version>.parquet",
+        row="one input of a source, usable or not",
+        columns={
+            "sample_id": "First 128 bits of blake2b over source, locator and primary text, as hex.",
+            "source": "Name of the source in the recipe.",
+            "kind": "`pair` (an image and a text) or `text_pair` (a query and a passage).",
+            "locator": "Where the input is, relative to the root of its source.",
+            "media": "Media of the sample, by reference; empty where it has none or is refused.",
+            "media.role": "What the media is to the sample: `image`.",
+            "media.media_id": "sha256 of the bytes, as hex.",
+            "media.part_tar": "The tar that holds the bytes, in the folder of the source's intake.",
+            "media.offset": "First byte in the tar.",
+            "media.length": "Number of bytes.",
+            "texts": "All usable texts of the sample, the primary one first.",
+            "texts.role": "What the text is to the sample: `alt`, `title`, `query`, …",
+            "texts.text": "The text, stripped of white space at its ends; otherwise as received.",
+            "texts.lang": "Language that the source states; null where it states none.",
+            "texts.model": "Model that wrote the text; null where people did.",
+            "texts.prompt_id": "Prompt that the model was given; null where people wrote it.",
+            "texts.media_id": "Media that the model was shown; null where people wrote the text.",
+            "text": "The primary text, which `text.*` signals are about; null where there is none.",
+            "licence": "As the source states it, or the recipe for the source; else empty.",
+            "attribution": "As the source states it; else empty.",
+            "meta": "Further small fields of the source, as canonical JSON.",
+            "row_digest": "Digest of everything that the row says, for repeated ids and shards.",
+            "status": "`ok`, or the reason why the input cannot be used.",
+            "error": "More about that reason, for people; else empty.",
+        },
+    ),
+    "ingest parts": TableInfo(
+        schema=PARTS,
+        path="ingest/<source>/<intake>/parts.parquet",
+        row="one part of a source's intake",
+        columns={
+            "part": "Name of the part: `part-` and 16 hex digits of the digest of its slice.",
+            "source": "Name of the source.",
+            "intake": "Name of the sealed intake.",
+            "slice": "The piece of input that the part covers: files with size and checksum, rows.",
+        },
+    ),
+    "measure/image": _family_table(
+        "measure/image",
+        "one row of `ingest`; signals are null unless `status` is `ok`",
+        status="`ok`, the reason why the image cannot be measured, or null: there is no image.",
+        error="More about that reason, for people; else null.",
+    ),
+    "measure/text": _family_table(
+        "measure/text", "one row of `ingest`; signals are null where it has no text"
+    ),
+    "count/sharing": _family_table(
+        "count/sharing", "one row of `ingest`, counted over its intake and all before it"
+    ),
+    "count/ngrams": _family_table(
+        "count/ngrams",
+        "one row of `ingest`, counted over its intake and all before it; null without a word",
+    ),
+    "dedupe/exact": TableInfo(
+        schema=CLUSTERS,
+        path="dedupe/exact/<fingerprint>/<source>/<intake>/<part>.v<version>.parquet",
+        row="one row of `ingest`, compared with its intake and all before it",
+        columns={
+            "sample_id": _SAMPLE_ID,
+            "cluster_id": "Digest of what the duplicates share; null where there are none.",
+            "cluster_size": "Rows of the cluster, this one included.",
+            "edge": "`bytes` where another row has the same bytes, else `pixels`.",
+        },
+    ),
+    "select/ledger": TableInfo(
+        schema=LEDGER,
+        path="select/ledger/<fingerprint>/<source>/<intake>/<part>.v<version>.parquet",
+        row="one row of `ingest`: what became of it",
+        columns={
+            "sample_id": _SAMPLE_ID,
+            "part": "The part, as `<source>/<intake>/<part>`.",
+            "row": "Position of the row in its part, from 0.",
+            "decision": "`kept` or `dropped`.",
+            "stage": "Stage that the reason belongs to; null where kept.",
+            "reason": "The first reason that dropped the row; null where kept.",
+            "signal": "Signal that the rule compared; null where no rule on a signal dropped it.",
+            "value": "The number that it compared; booleans are 0 and 1; null for strings.",
+            "detail": "The string that it compared, or the error of ingest or of the decoder.",
+            "threshold": "What the rule asks, as `keep` has it.",
+            "cluster_id": "Duplicate cluster, whether or not the row is kept; null without one.",
+            "keeper_id": "Who is kept of the cluster; null for rows that a rule dropped before.",
+        },
+    ),
+    "events": TableInfo(
+        schema=EVENTS,
+        path="shards/<source>/<intake>/<digest>/events.parquet",
+        row="one kept sample that is not in its shard",
+        columns={
+            "sample_id": _SAMPLE_ID,
+            "stage": "Stage that refused it: `shard`.",
+            "reason": "Why; see the list of reasons.",
+            "detail": "What went wrong, for people.",
+        },
+    ),
+    "shard index": TableInfo(
+        schema=INDEX,
+        path="shards/<source>/<intake>/<digest>/<number>.idx.parquet, beside the tar",
+        row="one member of the tar, in the order of the tar",
+        columns={
+            "key": "Key of the sample: its `sample_id`.",
+            "member": "Name of the member: key, a dot, extension.",
+            "offset": "First byte of the member's data in the tar.",
+            "length": "Number of bytes.",
+            "sha256": "Of the member's data, as hex.",
+            "width": "Width in pixels, as stored; null for texts.",
+            "height": "Height in pixels, as stored; null for texts.",
+            "caption_tokens": "Words (`text.unigrams`) of a `txt` member; null for others.",
+        },
+    ),
+}
+"""Every table of a work directory, by name."""

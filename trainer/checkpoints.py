@@ -11,7 +11,7 @@ from typing import Any, Self
 
 import jax
 import orbax.checkpoint as ocp
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from trainer.recipe import TrainRecipe
 from trainer.step import State
@@ -41,13 +41,29 @@ class Record(BaseModel):
     recipe: dict[str, Any]
 
     def training_recipe(self) -> TrainRecipe:
-        """Returns the recipe that the checkpoint was trained with."""
-        return TrainRecipe.model_validate(self.recipe)
+        """Returns the recipe that the checkpoint was trained with.
+
+        Raises:
+            CheckpointError: this version does not know it.
+        """
+        try:
+            return TrainRecipe.model_validate(self.recipe)
+        except ValidationError as error:
+            problem = error.errors()[0]
+            where = ".".join(map(str, problem["loc"]))
+            raise CheckpointError(
+                f"the recipe of the checkpoint of step {self.step} is of another version "
+                f"({where}: {problem['msg']}); use the version that trained it"
+            ) from error
+
+    def _values(self) -> dict[str, Any]:
+        """Returns the recipe with today's defaults for what it does not say."""
+        return self.training_recipe().model_dump(mode="json")
 
     def check_model(self, other: Record) -> None:
         """Raises CheckpointError where `other`, the run's record, is of another model."""
         parts = ("model", "preset", "objectives")
-        mine, theirs = ({k: one.recipe[k] for k in parts} for one in (self, other))
+        mine, theirs = ({k: one._values()[k] for k in parts} for one in (self, other))
         differences = _differences(mine, theirs)
         if self.tokenizer != other.tokenizer:
             differences.append(f"tokenizer is {self.tokenizer[:12]}, not {other.tokenizer[:12]}")
@@ -66,7 +82,8 @@ class Record(BaseModel):
             differences.append(f"seed is {self.seed}, not {other.seed}")
         moved = ("work", "cache", "threads", "max_bad_rate")
         mine, theirs = (
-            {k: v for k, v in one.recipe["data"].items() if k not in moved} for one in (self, other)
+            {k: v for k, v in one._values()["data"].items() if k not in moved}
+            for one in (self, other)
         )
         differences += _differences({"data": mine}, {"data": theirs})
         if differences:

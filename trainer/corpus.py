@@ -20,7 +20,7 @@ from trainer.loader.options import ImageOptions
 from trainer.loader.reader import ShardReader
 from trainer.loader.samples import IMAGE_EXTENSIONS
 
-_CENTRE = np.full(UNIFORMS, 0.5)
+_CENTRE = (0.5,) * UNIFORMS
 
 
 @dataclasses.dataclass(frozen=True)

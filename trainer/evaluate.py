@@ -86,7 +86,11 @@ def read_mixture(
         mixture = open_mixture(work, name)
     except (FileNotFoundError, StorageError, ValueError) as error:
         raise InputError(f"mixture {name!r} in {work}: {error}") from error
-    samples, images, texts, languages, owners = [], [], [], [], []
+    samples: list[ShardSample] = []
+    images: list[NDArray[np.uint8]] = []
+    texts: list[str] = []
+    languages: list[str] = []
+    owners: list[int] = []
     skipped: dict[str, int] = {}
     for item in Corpus(mixture, side).items():
         if isinstance(item, Skipped):

@@ -125,13 +125,15 @@ def comparison(
     report: Report = {}
     for direction in DIRECTIONS:
         ranks = [
-            retrieval.direction(direction, *(metrics.normalise(side) for side in sides), "")
-            for sides in (one, other)
+            retrieval.direction(
+                direction, metrics.normalise(query), metrics.normalise(positive), ""
+            )
+            for query, positive in (one, other)
         ]
         report[direction] = {}
         for k in RECALLS:
-            hits = [(rank < k).astype(np.float64)[None] for rank in ranks]
-            gain, low, high = metrics.paired_bootstrap(hits[1], hits[0], seed=seed)
+            hits = [(rank < k).astype(np.float64) for rank in ranks]
+            gain, low, high = metrics.paired_bootstrap([hits[1]], [hits[0]], seed=seed)
             report[direction][f"R@{k}"] = {"gain": gain, "low": low, "high": high}
     return report
 

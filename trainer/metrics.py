@@ -5,7 +5,7 @@ Ties count against the model: a relevant item that shares its score with another
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -174,7 +174,6 @@ def paired_bootstrap(
     seed: int,
     rounds: int = 1000,
     level: float = 0.95,
-    statistic: Callable[[Floats], Floats] | None = None,
 ) -> tuple[float, float, float]:
     """Returns the mean difference second - first with its interval: (difference, low, high).
 
@@ -187,23 +186,20 @@ def paired_bootstrap(
         seed: of the draws.
         rounds: of resampling.
         level: of the interval, in 0..1.
-        statistic: maps [rounds, Q] draws to [rounds]; the mean where None.
     """
     one, other = np.asarray(first, np.float64), np.asarray(second, np.float64)
     if one.shape[1:] != other.shape[1:]:
         raise ValueError(
             f"paired values are of the same queries: {one.shape[1]} and {other.shape[1]} differ"
         )
-    of = statistic or (lambda values: values.mean(axis=-1))
     rng = np.random.Generator(np.random.Philox(key=seed))
     differences = np.empty(rounds)
     for start in range(0, rounds, 64):
         size = min(64, rounds - start)
         drawn = rng.integers(0, one.shape[1], (size, one.shape[1]))
         runs = rng.integers(0, (len(one), len(other)), (size, 2))
-        differences[start : start + size] = of(other[runs[:, 1:], drawn]) - of(
-            one[runs[:, :1], drawn]
-        )
+        gains = other[runs[:, 1:], drawn] - one[runs[:, :1], drawn]
+        differences[start : start + size] = gains.mean(axis=1)
     tail = (1 - level) / 2
     low, high = np.quantile(differences, [tail, 1 - tail])
-    return float(np.mean(of(other)) - np.mean(of(one))), float(low), float(high)
+    return float(other.mean() - one.mean()), float(low), float(high)

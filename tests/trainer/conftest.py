@@ -163,6 +163,20 @@ def work(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def write_mixture_of():
+    """Writes a mixture of ordinary samples whose members are replaced, by key."""
+
+    def write(root, mixture, samples):
+        written = []
+        for number, (key, changes) in enumerate(samples):
+            _, members = members_of("web", number, "red", "disc", "left")
+            written.append((key, members | changes))
+        write_mixture(root, mixture, [write_source(root, "web", written)])
+
+    return write
+
+
+@pytest.fixture(scope="session")
 def make_recipe(work):
     """Makes a tiny recipe over `work`; keyword arguments replace its values."""
 

@@ -19,7 +19,13 @@ from transforms.fetch.consent import CONSENT_HEADERS, MAX_ROBOTS_BYTES, OptOut, 
 from transforms.fetch.content import HEAD_BYTES, matches, refuse_content_type, refuse_head
 from transforms.fetch.hosts import Hosts
 from transforms.fetch.ordered import OrderedResults
-from transforms.fetch.records import Evidence, FetchRequest, FetchResult, RefusedError
+from transforms.fetch.records import (
+    Evidence,
+    ExpectedHash,
+    FetchRequest,
+    FetchResult,
+    RefusedError,
+)
 from transforms.fetch.resolver import Lookup, Resolver, system_lookup
 from transforms.fetch.retries import (
     BUSY_STATUSES,
@@ -80,9 +86,17 @@ class Fetcher:
 
     def close(self) -> None:
         """Closes connections and ends threads."""
-        self._loop.run_until_complete(self._transport.close())
+        self._loop.run_until_complete(self._end())
         self._resolver.close()
         self._loop.close()
+
+    async def _end(self) -> None:
+        # Readings of robots.txt outlive the rows that asked for them.
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+        await self._transport.close()
 
     def fetch_batch(self, requests: Sequence[FetchRequest]) -> list[FetchResult]:
         """Returns the results of requests, in their order; every body is in memory."""
@@ -106,27 +120,36 @@ class Fetcher:
     async def _fetch(self, request: FetchRequest) -> FetchResult:
         """Fetches one request, with its retries."""
         retries = self._settings.retries
-        attempt = 1
-        while True:
-            result = await self._try(request, attempt)
-            refusal = result.refusal
-            if refusal is None or not refusal.transient or attempt >= retries.attempts:
-                return result
+        result = await self._try(request, 1)
+        for attempt in range(1, retries.attempts):
+            if result.refusal is None or not result.refusal.transient:
+                break
             await asyncio.sleep(retry_pause_s(request.url, attempt, retries.pause_s))
-            attempt += 1
+            again = await self._try(request, attempt + 1)
+            if again.refusal is not None and not again.evidence.final_url:
+                # Nothing was asked: the host is left alone by now. What it said before tells more.
+                break
+            result = again
+        return result
 
     async def _try(self, request: FetchRequest, attempt: int) -> FetchResult:
         trace = _Trace(Evidence(url=request.url, attempts=attempt))
         try:
             answer = await self._follow(parse_url(request.url), trace)
-            agrees = None if request.expected is None else matches(answer.body, request.expected)
-            if agrees is False and self._settings.hash_mismatch == "refuse":
-                assert request.expected is not None
-                error = f"the bytes do not have the expected {request.expected.algorithm}"
-                raise RefusedError(Reason.FETCH_FAILED_BAD_CONTENT, error)
+            agrees = self._check_hash(answer.body, request.expected)
         except RefusedError as error:
             return FetchResult(None, error.refusal, None, trace.evidence)
         return FetchResult(answer.body, None, agrees, trace.evidence)
+
+    def _check_hash(self, body: bytes, expected: ExpectedHash | None) -> bool | None:
+        """Returns whether the bytes are the expected ones; RefusedError where they have to be."""
+        if expected is None:
+            return None
+        agrees = matches(body, expected)
+        if not agrees and self._settings.hash_mismatch == "refuse":
+            error = f"the bytes do not have the expected {expected.algorithm}"
+            raise RefusedError(Reason.FETCH_FAILED_BAD_CONTENT, error)
+        return agrees
 
     async def _follow(self, url: FetchUrl, trace: _Trace) -> Answer:
         """Asks for a URL and follows its redirects to an image."""
@@ -196,8 +219,10 @@ class Fetcher:
 
         One refused address refuses the host: it is not for us to pick what its owner meant.
         """
+        addresses: tuple[Address, ...] = ()
+        seconds = 0.0
         if url.address is not None:
-            addresses, seconds = (url.address,), 0.0
+            addresses = (url.address,)
         else:
             resolved = await self._resolver.resolve(url.host)
             addresses, seconds = resolved.addresses, resolved.seconds
@@ -243,8 +268,10 @@ class Fetcher:
             return
         asked = parse_retry_after(answer.header("retry-after"), time.time())
         pause = self._settings.retries.pause_s if asked is None else asked
-        limit = self._settings.politeness.max_retry_after_s
-        self._hosts.pause(host, min(pause, limit))
+        if pause > self._settings.politeness.max_retry_after_s:
+            self._hosts.leave(host, pause)
+        else:
+            self._hosts.pause(host, pause)
 
 
 class _Trace:

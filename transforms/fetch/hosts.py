@@ -7,7 +7,7 @@ import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from schemas.fetch import Politeness
 from schemas.reasons import Reason
@@ -48,7 +48,9 @@ class _Host:
     """What is known of one host.
 
     Attributes:
-        paused_until: no request before; the host asked for it, or is given time.
+        paused_until: no request starts before; they wait.
+        broken_until: no request starts before; they are refused.
+        complaint: why they are.
         failures: failures in a row.
         users: requests that hold or wait for a slot.
     """
@@ -57,8 +59,9 @@ class _Host:
     slots: asyncio.Semaphore
     paused_until: float = 0.0
     broken_until: float = 0.0
+    complaint: str = ""
     failures: int = 0
-    users: int = field(default=0)
+    users: int = 0
 
 
 class Hosts:
@@ -83,9 +86,9 @@ class Hosts:
         try:
             async with host.slots:
                 self._check(host)
-                await self._sleep(host.bucket.reserve(self._clock()))
+                await _sleep(host.bucket.reserve(self._clock()))
                 while (left := host.paused_until - self._clock()) > 0:
-                    await self._sleep(left)
+                    await _sleep(left)
                 self._check(host)
                 yield self._clock() - start
         finally:
@@ -95,6 +98,12 @@ class Hosts:
         """Lets no request to a host start for so long."""
         host = self._host(name)
         host.paused_until = max(host.paused_until, self._clock() + seconds)
+
+    def leave(self, name: str, seconds: float) -> None:
+        """Refuses every request to a host for so long: it asked for more than we wait."""
+        host = self._host(name)
+        host.broken_until = max(host.broken_until, self._clock() + seconds)
+        host.complaint = "the host asked for a long pause"
 
     def slow_down(self, name: str, crawl_delay_s: float) -> None:
         """Honours the `Crawl-delay` of a host, up to `MAX_CRAWL_DELAY_S`."""
@@ -109,20 +118,13 @@ class Hosts:
         host.failures = host.failures + 1 if failed else 0
         limit = self._settings.breaker_failures
         if limit and host.failures >= limit:
-            host.broken_until = self._clock() + self._settings.breaker_s
+            host.broken_until = max(host.broken_until, self._clock() + self._settings.breaker_s)
+            host.complaint = f"the host failed {limit} times in a row"
 
     def _check(self, host: _Host) -> None:
-        if host.failures and self._clock() < host.broken_until:
-            raise RefusedError(
-                Reason.FETCH_FAILED_CONNECT,
-                f"the host failed {self._settings.breaker_failures} times in a row and is left "
-                "alone for now",
-                transient=True,
-            )
-
-    async def _sleep(self, seconds: float) -> None:
-        if seconds > 0:
-            await asyncio.sleep(seconds)
+        if self._clock() < host.broken_until:
+            error = f"{host.complaint} and is left alone for now"
+            raise RefusedError(Reason.FETCH_FAILED_CONNECT, error, transient=True)
 
     def _host(self, name: str) -> _Host:
         host = self._hosts.get(name)
@@ -146,3 +148,8 @@ class Hosts:
             if not host.users and max(host.paused_until, host.broken_until) <= now:
                 del self._hosts[name]
                 return
+
+
+async def _sleep(seconds: float) -> None:
+    if seconds > 0:
+        await asyncio.sleep(seconds)

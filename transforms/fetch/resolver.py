@@ -103,19 +103,20 @@ class Resolver:
 
     def _look_up(self, host: str) -> _Answer:
         """Runs in a thread."""
+        addresses: tuple[Address, ...] = ()
+        told: tuple[str, bool] | None = None
         try:
-            # Zones are for link-local addresses, which are refused in any case.
             addresses = tuple(ip_address(text) for text in self._lookup(host))
         except socket.gaierror as error:
             gone = error.errno in _GONE
             problem = "does not exist" if gone else "does not resolve"
-            answer = ((), (f"host {host!r} {problem}", not gone), FAILURE_TTL_S)
+            told = (f"host {host!r} {problem}", not gone)
         except UnicodeError:
-            answer = ((), (f"host {host!r} is no host name", False), FAILURE_TTL_S)
-        else:
-            error = None if addresses else (f"host {host!r} has no address", True)
-            answer = (addresses, error, self._ttl_s if addresses else FAILURE_TTL_S)
-        return _Answer(answer[0], answer[1], time.monotonic() + answer[2])
+            told = (f"host {host!r} is no host name", False)
+        if told is None and not addresses:
+            told = (f"host {host!r} has no address", True)
+        ttl = FAILURE_TTL_S if told else self._ttl_s
+        return _Answer(addresses, told, time.monotonic() + ttl)
 
     def _remember(self, host: str, asked: asyncio.Future[_Answer]) -> None:
         del self._asked[host]

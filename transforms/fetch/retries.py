@@ -17,6 +17,9 @@ TRANSIENT_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504, *range(520, 5
 BUSY_STATUSES = frozenset({429, 503})
 """Statuses with which a host asks for a pause."""
 
+# Errors of libcurl that pycurl has no name for.
+_E_WEIRD_SERVER_REPLY, _E_HTTP2_STREAM, _E_TOO_LARGE = 8, 92, 100
+
 _CONNECT = Reason.FETCH_FAILED_CONNECT
 # What libcurl says, as reason, words and whether it may pass. Its own words hold milliseconds.
 _CURL_ERRORS: Mapping[int, tuple[Reason, str, bool]] = {
@@ -31,9 +34,10 @@ _CURL_ERRORS: Mapping[int, tuple[Reason, str, bool]] = {
     pycurl.E_SEND_ERROR: (_CONNECT, "the connection breaks", True),
     pycurl.E_RECV_ERROR: (_CONNECT, "the connection breaks, or the answer is malformed", True),
     pycurl.E_HTTP2: (_CONNECT, "the HTTP/2 connection breaks", True),
-    92: (_CONNECT, "the HTTP/2 stream breaks", True),
+    _E_HTTP2_STREAM: (_CONNECT, "the HTTP/2 stream breaks", True),
     pycurl.E_UNSUPPORTED_PROTOCOL: (Reason.FETCH_FAILED_HTTP, "the answer is not HTTP", False),
-    8: (Reason.FETCH_FAILED_HTTP, "the answer is malformed", False),
+    _E_WEIRD_SERVER_REPLY: (Reason.FETCH_FAILED_HTTP, "the answer is malformed", False),
+    _E_TOO_LARGE: (Reason.FETCH_FAILED_TOO_LARGE, "a line of headers without end", False),
     pycurl.E_BAD_CONTENT_ENCODING: (Reason.FETCH_FAILED_HTTP, "the encoding is malformed", False),
 }
 

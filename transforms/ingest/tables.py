@@ -28,7 +28,7 @@ MALFORMED_TYPE = pa.struct(
     [("reason", pa.string()), ("error", pa.string()), ("digest", pa.string())]
 )
 
-MAX_ROW_BYTES = 16 << 20
+MAX_ROW_BYTES = 8 << 20
 """Longer rows of a text table are malformed."""
 
 MAX_COLUMNS = 10_000

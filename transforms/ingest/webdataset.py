@@ -47,13 +47,13 @@ def read_tar(
     with folder.open(tar.name) as file:
         members = TarMembers(file, tar.size, partial(_bytes_wanted, named, limits))
         for group in group_members(members):
-            key = group.locator
-            sample = _read_group(group, f"{tar.name}/{key}", named, limits.max_media_bytes)
+            locator = f"{tar.name}/{group.locator}"
+            sample = _read_group(group, locator, named, limits.max_media_bytes)
             if members.broken and not group.complete:
                 error = "the tar breaks off before the rest of this sample"
                 sample = replace(sample, reason=Reason.CONTAINER_TRUNCATED, error=error)
             read += 1
-            yield key, sample
+            yield group.key, sample
     error = members.broken or ("" if read else "the tar holds no sample")
     if error:
         yield "", RawSample(tar.name, reason=Reason.CONTAINER_TRUNCATED, error=error)

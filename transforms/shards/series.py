@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from typing import BinaryIO
 
 import apache_beam as beam
 import numpy as np
@@ -16,6 +17,7 @@ from transforms.measure.threads import decoding_pool
 from transforms.parts.heartbeat import beat
 from transforms.shards.build import adopt_shard, build_shard
 from transforms.shards.commit import (
+    BuiltShard,
     ShardSummary,
     commit_shard,
     committed_names,
@@ -138,14 +140,13 @@ class _WriteShard(beam.DoFn):
             return
         per_shard, view = self._settings.samples_per_shard, self._settings.train_view
         records = collect(name, values, ShardRecord.from_line, per_shard)
-        with self._shards.temporary_file() as tar, self._shards.temporary_file() as scratch:
+
+        def adopt(committed: BinaryIO) -> BuiltShard | None:
+            with self._shards.temporary_file() as scratch:
+                return adopt_shard(committed, records, view, scratch)
+
+        with self._shards.temporary_file() as tar:
             built = build_shard(records, self._media, view, tar, self._pool)
-            summary = commit_shard(
-                self._shards,
-                name,
-                tar,
-                built,
-                adopt=lambda committed: adopt_shard(committed, records, view, scratch),
-            )
+            summary = commit_shard(self._shards, name, tar, built, adopt)
         beat("shard", len(records))
         yield summary

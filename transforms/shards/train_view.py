@@ -39,9 +39,10 @@ class View:
 def make_train_view(data: bytes, settings: TrainView) -> View:
     """Returns an image upright, in RGB, scaled down, without metadata.
 
-    EXIF orientation is applied. Transparent pixels lie on white, as `decode_image` has them. Of an animation the first frame is
-    taken. LANCZOS scales the short side down to `settings.short_side`; smaller images keep their
-    size. Colour profiles are dropped, not applied: values count as sRGB, as they do for trainers.
+    EXIF orientation is applied. Transparent pixels lie on white, as `decode_image` has them. Of an
+    animation the first frame is taken. LANCZOS scales the short side down to `settings.short_side`;
+    smaller images keep their size. Colour profiles are dropped, not applied: values count as sRGB,
+    as they do for trainers.
 
     Args:
         data: an encoded image.

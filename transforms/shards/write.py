@@ -68,7 +68,7 @@ def write_shard(samples: Iterable[tuple[str, Sequence[Member]]], out: Path) -> W
 
     Raises:
         ValueError: a key holds a dot or comes twice, an extension is no lower-case extension or
-            comes twice in a sample, or a member has 8 GiB or more.
+            comes twice in a sample, a name is longer than 100 bytes, or a member has 8 GiB or more.
     """
     columns: dict[str, list[Any]] = {name: [] for name in INDEX.names}
     digest = hashlib.sha256()

@@ -13,6 +13,7 @@ from schemas.tables import CLUSTERS, family_schema
 from storage.folders import Folder
 from transforms.decisions.families import CLUSTER_FAMILY
 from transforms.parts.tables import PartFile, read_table
+from transforms.verifying.ahead import map_ahead
 from transforms.verifying.findings import RUN_AGAIN, Check, Problem, Tally
 
 
@@ -35,7 +36,7 @@ def check_columns(
     """
     tally = Tally()
     check: Callable[[PartFile], Tally] = partial(_check_part, ingest, families)
-    for one in pool.map(check, files):
+    for one in map_ahead(pool, check, files):
         tally.add(one)
     return tally
 

@@ -26,6 +26,7 @@ from transforms.decisions.refusals import Verdict, find_taken_down
 from transforms.decisions.rules import decide_rows
 from transforms.parts.tables import PartFile, read_notes, read_table
 from transforms.shards.identity import rows_digest
+from transforms.verifying.ahead import map_ahead
 from transforms.verifying.findings import RUN_AGAIN, Check, Problem, Tally
 
 Ids = npt.NDArray[np.bytes_]
@@ -94,7 +95,7 @@ def check_ledgers(intakes: Sequence[DecidedIntake], pool: Executor) -> Books:
     """
     books = Books()
     for intake in intakes:
-        for one in pool.map(partial(_check_part, intake), intake.files):
+        for one in map_ahead(pool, partial(_check_part, intake), intake.files):
             books.add(one)
         _check_choices(intake, books)
     return books

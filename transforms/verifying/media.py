@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from storage.folders import Folder
 from transforms.parts.tables import PartFile, read_table
+from transforms.verifying.ahead import map_ahead
 from transforms.verifying.findings import Check, Problem, Tally
 from transforms.verifying.hashing import hash_file
 
@@ -30,7 +31,7 @@ def check_media(ingest: Folder, files: Iterable[PartFile], pool: Executor) -> Ta
         The counts of `Check.MEDIA`: one for each stored media file, and one for each tar.
     """
     tally = Tally()
-    for one in pool.map(partial(_check_part, ingest), files):
+    for one in map_ahead(pool, partial(_check_part, ingest), files):
         tally.add(one)
     return tally
 

@@ -17,6 +17,7 @@ from schemas.tables import INGEST
 from storage.folders import Folder
 from transforms.ingest.commit import row_digest
 from transforms.parts.tables import PartFile, read_chunks, read_counts, read_table
+from transforms.verifying.ahead import map_ahead
 from transforms.verifying.findings import Check, Problem, Tally
 from transforms.work import Intake, Work
 
@@ -42,7 +43,7 @@ def check_rows(work: Work, intakes: Iterable[Intake], pool: Executor) -> tuple[T
     for intake in intakes:
         files += _check_parts(work, intake, tally)
     check = partial(_check_file, work.ingest)
-    for file, (rows, one) in zip(files, pool.map(check, files), strict=True):
+    for file, (rows, one) in zip(files, map_ahead(pool, check, files), strict=True):
         inputs[file.part.source] += rows
         tally.add(one)
     return tally, inputs

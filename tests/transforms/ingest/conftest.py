@@ -37,7 +37,7 @@ def image() -> Image_:
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def read_source(tmp_path_factory: pytest.TempPathFactory) -> ReadSource:
     """Reads a source as a pipeline does: list, transcode, cut, read; checks the size of chunks."""
 

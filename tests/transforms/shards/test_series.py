@@ -13,6 +13,8 @@ from schemas.recipe import ShardSettings, TrainView
 from schemas.shards import ShardSample
 from storage.folders import open_folder
 from transforms.shards.commit import read_index, read_summaries
+from transforms.shards.members import Member
+from transforms.shards.write import write_shard
 
 SETTINGS = ShardSettings(samples_per_shard=25)
 
@@ -102,6 +104,27 @@ def test_a_tampered_byte_becomes_an_event_and_a_smaller_shard(make_corpus, shard
     assert row["sample_id"] not in keys_of(shards)
     # The books balance again from what is on disk, without another run.
     assert corpus.write(shards, SETTINGS) == summaries
+
+
+def test_a_tar_without_an_index_is_adopted_as_it_is(make_corpus, shards, tmp_path):
+    corpus = make_corpus(20, 1)
+    (table,) = corpus.tables.values()
+    lost = table["sample_id"][4].as_py()
+    whole = open_folder(str(tmp_path / "whole"))
+    (complete,) = corpus.write(whole, SETTINGS)
+    with tarfile.open(whole.locate("000000.tar")) as tar:
+        samples: dict[str, list[Member]] = {}
+        for info in tar:
+            key, _, extension = info.name.partition(".")
+            samples.setdefault(key, []).append(Member(extension, tar.extractfile(info).read()))
+    del samples[lost]
+    write_shard(samples.items(), tmp_path / "smaller.tar")
+    shards.create("000000.tar", tmp_path / "smaller.tar")
+    (adopted,) = corpus.write(shards, SETTINGS)
+    assert adopted.samples == complete.samples - 1
+    assert [one.sample_id for one in adopted.refusals] == [lost]
+    widths = [row["width"] for row in read_index(shards, "000000").to_pylist()]
+    assert len([width for width in widths if width]) == 19
 
 
 def test_rows_that_were_not_ranked_stop_the_stage(make_corpus, shards):

@@ -107,3 +107,10 @@ def test_what_comes_twice_is_refused(tmp_path):
         write_shard([("k", [text, text])], tmp_path / "shard.tar")
     with pytest.raises(ValueError, match="'k': two samples"):
         write_shard([("k", [text]), ("k", [text])], tmp_path / "shard.tar")
+
+
+def test_names_that_a_header_cannot_hold_are_refused(tmp_path):
+    text = Member("txt", b"a")
+    assert write_shard([("k" * 96, [text])], tmp_path / "shard.tar").samples == 1
+    with pytest.raises(ValueError, match="does not fit a ustar header"):
+        write_shard([("k" * 97, [text])], tmp_path / "shard.tar")
