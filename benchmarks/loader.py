@@ -38,7 +38,7 @@ from PIL import Image
 from schemas import layout
 from schemas.digests import canonical_json, hex_digest
 from schemas.shards import INDEX, Manifest, MixtureSource, Shard, merkle_root, shard_leaves
-from trainer.loader.images import UNIFORMS, render
+from trainer.loader.images import NO_CHANCE, render
 from trainer.loader.loader import Loader
 from trainer.loader.mixture import open_mixture
 from trainer.loader.options import ImageOptions, LoaderOptions, Sampling
@@ -54,7 +54,6 @@ DISTINCT = 128
 """Different images; more samples repeat their bytes."""
 
 OPTIONS = ImageOptions(size=SIDE)
-NO_CHANCE = [0.0] * UNIFORMS
 
 
 def make_images(side: int) -> list[bytes]:

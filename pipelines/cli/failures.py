@@ -40,4 +40,6 @@ def explained() -> Iterator[None]:
 def _say(error: Exception) -> None:
     # Beam appends the step's name to the message of what a worker raises.
     message = str(error).partition(" [while running ")[0]
-    Console(stderr=True, highlight=False, markup=False).print(f"mixwright: {message}")
+    Console(stderr=True, highlight=False, markup=False, soft_wrap=True).print(
+        f"mixwright: {message}"
+    )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
+import tomli_w
 import typer
 from rich.console import Console
 
@@ -73,7 +75,7 @@ def init(
         if output.exists() and not force:
             raise RecipeError(f"{output} exists; choose another with --output, or add --force")
         folder, only = _open(data)
-        findings = [one for one in survey(folder) if not only or one.files == only]
+        findings = survey(folder, only)
         usable = [one for one in findings if not one.problem]
         if not usable:
             reasons = "; ".join(f"{one.files}: {one.problem}" for one in findings)
@@ -83,7 +85,7 @@ def init(
             )
         output.write_text(recipe_text(output, folder, findings), encoding="utf-8")
         load_recipe(output)
-        console = Console(highlight=False)
+        console = Console(highlight=False, soft_wrap=True)
         for one in usable:
             console.print(f"{one.type:12} {one.files:24} {one.seen}", markup=False)
         console.print(f"wrote     {output}", markup=False)
@@ -119,11 +121,29 @@ def recipe_text(output: Path, folder: Folder, findings: list[Finding]) -> str:
             seen=one.seen,
             name=unique,
             type=one.type,
-            path=_quoted(folder.uri),
+            path=_quoted(_shown_path(folder, output)),
             files=_quoted(one.files),
         )
+        for field, value in one.settings.items():
+            text += (
+                tomli_w.dumps({field: value}) if isinstance(value, str) else _inline(field, value)
+            )
     weights = ", ".join(f"{one} = 1" for one in names)
     return text + _REST.format(profiles=", ".join(profile_names()), weights=weights)
+
+
+def _shown_path(folder: Folder, output: Path) -> str:
+    """Returns the path of the data: relative where it lies beside or below the recipe."""
+    path, above = Path(folder.uri), output.resolve().parent
+    return str(path.relative_to(above)) if path.is_relative_to(above) else folder.uri
+
+
+def _field(field: str, value: str | Mapping[str, str]) -> str:
+    """Returns a line of TOML; a table on one line, which keeps a source together."""
+    if isinstance(value, str):
+        return tomli_w.dumps({field: value})
+    pairs = ", ".join(f'{name} = "{_quoted(one)}"' for name, one in value.items())
+    return f"{field} = {{ {pairs} }}\n"
 
 
 def _quoted(text: str) -> str:

@@ -24,6 +24,9 @@ from trainer.loader.options import ImageOptions
 UNIFORMS = 5
 """Random numbers that rendering an image takes."""
 
+NO_CHANCE = (0.5,) * UNIFORMS
+"""Enough where the options leave nothing to chance."""
+
 _JPEG = b"\xff\xd8"
 _HARMLESS = "extraneous bytes before marker"
 """The one complaint of libjpeg that leaves no trace in the pixels: bytes that belong to nothing."""

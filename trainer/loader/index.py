@@ -23,13 +23,11 @@ class Member(NamedTuple):
     Attributes:
         row: its row in the index.
         offset, length: of its bytes in the tar.
-        sha256: 32 bytes.
     """
 
     row: int
     offset: int
     length: int
-    sha256: bytes
 
 
 class ShardIndex:
@@ -60,8 +58,7 @@ class ShardIndex:
         if len(checksums) != 32 * len(names):
             raise ValueError("a checksum does not have 64 hex digits")
         self._checksums = checksums
-        self._offset = table["offset"].to_numpy()
-        self._length = table["length"].to_numpy()
+        self._place = np.stack([table["offset"].to_numpy(), table["length"].to_numpy()], axis=1)
         firsts = [row for row, key in enumerate(keys) if row == 0 or keys[row - 1] != key]
         encoded = [keys[row].encode() for row in firsts]
         self._keys = b"".join(encoded)
@@ -76,12 +73,13 @@ class ShardIndex:
     @property
     def end(self) -> int:
         """Where the last byte of the last member ends in the tar."""
-        return int((self._offset + self._length).max(initial=0))
+        return int(self._place.sum(axis=1).max(initial=0))
 
     @property
     def aligned(self) -> bool:
         """Whether every member begins where a tar can hold one."""
-        return bool(((self._offset % _TAR_BLOCK == 0) & (self._offset >= _TAR_BLOCK)).all())
+        offset = self._place[:, 0]
+        return bool(((offset % _TAR_BLOCK == 0) & (offset >= _TAR_BLOCK)).all())
 
     def key(self, row: int) -> str:
         """Returns the key of the sample at position `row`."""
@@ -91,19 +89,16 @@ class ShardIndex:
     def members(self, row: int) -> dict[str, Member]:
         """Returns the members of the sample at position `row` by extension, in the tar's order."""
         start, stop = self._first[row : row + 2].tolist()
-        columns = zip(
-            range(start, stop),
-            self._suffix[start:stop].tolist(),
-            self._offset[start:stop].tolist(),
-            self._length[start:stop].tolist(),
-            strict=True,
-        )
+        suffixes = self._suffix[start:stop].tolist()
+        places = self._place[start:stop].tolist()
         return {
-            self._suffixes[suffix]: Member(
-                at, offset, length, self._checksums[32 * at : 32 * at + 32]
-            )
-            for at, suffix, offset, length in columns
+            self._suffixes[suffix]: Member(start + at, offset, length)
+            for at, (suffix, (offset, length)) in enumerate(zip(suffixes, places, strict=True))
         }
+
+    def sha256(self, member: Member) -> bytes:
+        """Returns the checksum of a member, 32 bytes."""
+        return self._checksums[32 * member.row : 32 * member.row + 32]
 
 
 def read_index(folder: Folder, shard: Shard) -> ShardIndex:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import struct
 from collections import deque
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Lock
 from types import TracebackType
@@ -20,7 +20,7 @@ from schemas.shards import Shard
 from trainer.loader.batch import Batch, Tokenize, assemble
 from trainer.loader.cache import ShardCache
 from trainer.loader.errors import BadRow, BadSampleError
-from trainer.loader.images import UNIFORMS, render
+from trainer.loader.images import NO_CHANCE, UNIFORMS, render
 from trainer.loader.ledger import Ledger
 from trainer.loader.mixture import Mixture
 from trainer.loader.options import LoaderOptions
@@ -199,9 +199,9 @@ class Loader:
         try:
             members = self._parser.choose(index.members(row))
             data = self._reader.read(shard, index, members)
-            sample = self._parser.parse(key, step, data, members)
+            sample = self._parser.parse(key, step, data)
             if image is not None and self.options.image and (name := image_extension(data)):
-                chance = uniforms(self.sampler.seed, step, key)
+                chance = self._chance(step, key)
                 render(data[name], self.options.image, chance, image[at])
         except BadSampleError as error:
             if image is not None:
@@ -210,6 +210,11 @@ class Loader:
             at += self._slice.start
             return BadRow(at, name, shard.path, key, error.defect, error.detail)
         return sample
+
+    def _chance(self, step: int, key: str) -> Sequence[float]:
+        image = self.options.image
+        by_chance = image is not None and (image.crop != "center" or image.flip)
+        return uniforms(self.sampler.seed, step, key) if by_chance else NO_CHANCE
 
     def _fetch_ahead(self, rows: Rows) -> None:
         """Begins to fetch the shards of the windows in use and of the next ones."""

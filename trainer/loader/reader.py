@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from threading import Lock
 
 from schemas.shards import Shard
-from storage.ranges import read_ranges
+from storage.ranges import GAP
 from storage.readers import Reader
 from trainer.loader.cache import ShardCache
 from trainer.loader.errors import ShardError
@@ -87,13 +87,13 @@ class ShardReader:
         Raises:
             ShardError: the shard is missing, truncated or altered.
         """
-        ranges = [(member.offset, member.length) for member in members.values()]
         with self._reader(shard) as reader:
-            parts = read_ranges(reader, ranges)
+            data = _read_members(reader, members)
         if self._verify:
-            for member, part in zip(members.values(), parts, strict=True):
-                self._check(shard, index, member, part)
-        return dict(zip(members, parts, strict=True))
+            for name, member in members.items():
+                if not index.verified[member.row]:
+                    self._check(shard, index, member, data[name])
+        return data
 
     def prefetch(self, shard: Shard) -> None:
         """Fetches a shard into the cache; without a cache, does nothing."""
@@ -108,13 +108,12 @@ class ShardReader:
             self._open.clear()
 
     def _check(self, shard: Shard, index: ShardIndex, member: Member, data: bytes) -> None:
-        if index.verified[member.row]:
-            return
         found = hashlib.sha256(data).digest()
-        if found != member.sha256:
+        expected = index.sha256(member)
+        if found != expected:
             raise ShardError(
                 f"{self._mixture.shards.locate(shard.path)}: sha256 of the {len(data)} bytes at "
-                f"{member.offset} is {found.hex()}, the index says {member.sha256.hex()}: the "
+                f"{member.offset} is {found.hex()}, the index says {expected.hex()}: the "
                 "shard, or its copy in the cache, was altered; run `mixwright verify`, or empty "
                 "the cache"
             )
@@ -183,3 +182,18 @@ class ShardReader:
                 if entry.index is not None:
                     total -= len(entry.index)
                     del self._indexes[name]
+
+
+def _read_members(reader: Reader, members: Mapping[str, Member]) -> dict[str, bytes]:
+    """Reads members of one sample, which lie side by side, at once; far ones one by one."""
+    start = min(member.offset for member in members.values())
+    stop = max(member.offset + member.length for member in members.values())
+    if stop - start > sum(member.length for member in members.values()) + GAP:
+        return {
+            name: reader.read_at(member.offset, member.length) for name, member in members.items()
+        }
+    data = reader.read_at(start, stop - start)
+    return {
+        name: data[member.offset - start : member.offset - start + member.length]
+        for name, member in members.items()
+    }

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from schemas.digests import digest, keyed_hash
-from schemas.shards import EXTENSIONS, ShardSample
+from schemas.shards import EXTENSIONS
 from trainer.loader.errors import BadSampleError, Defect
 from trainer.loader.index import Member
 from trainer.loader.options import LoaderOptions
@@ -23,6 +23,21 @@ IMAGE_EXTENSIONS = (*EXTENSIONS.values(), "jpeg", "tif")
 
 _NPY_HEADER = 4096
 """Bytes that the header of an `npy` file stays below."""
+
+
+class _Text(BaseModel):
+    role: str
+    text: str
+
+
+class _Metadata(BaseModel):
+    """The fields of `schemas.shards.ShardSample` that a batch needs; the others cost time."""
+
+    sample_id: str
+    kind: str
+    texts: tuple[_Text, ...]
+    query_id: str
+    positive_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,16 +102,13 @@ class SampleParser:
             chosen.append("npz")
         return {name: members[name] for name in chosen}
 
-    def parse(
-        self, key: str, step: int, data: Mapping[str, bytes], members: Mapping[str, Member]
-    ) -> Sample:
+    def parse(self, key: str, step: int, data: Mapping[str, bytes]) -> Sample:
         """Returns the sample.
 
         Args:
             key: its key.
             step: the step that it is for; which of several texts of a role is taken depends on it.
             data: the chosen members.
-            members: the members by extension.
 
         Raises:
             BadSampleError: it cannot be used.
@@ -105,8 +117,8 @@ class SampleParser:
         if self._plain:
             text, texts = _decode_text(data["txt"]), {}
             needs_image = True
-            query = members[image].sha256 if image else key
-            positive: str | bytes = text
+            query: str | bytes = data[image] if image else key
+            positive = text
         else:
             sample = _parse_metadata(data["json"])
             text, texts = sample.texts[0].text if sample.texts else "", self._extra(sample, step)
@@ -126,9 +138,9 @@ class SampleParser:
             arrays=_parse_arrays(data["npz"], self._options.arrays) if "npz" in data else {},
         )
 
-    def _extra(self, sample: ShardSample, step: int) -> dict[str, str]:
+    def _extra(self, sample: _Metadata, step: int) -> dict[str, str]:
         """Returns a text of each further role; of several, chance takes another at each step."""
-        found = {}
+        found: dict[str, str] = {}
         for role in self._options.roles:
             texts = [one.text for one in sample.texts if one.role == role]
             if texts:
@@ -159,9 +171,9 @@ def _decode_text(data: bytes) -> str:
         raise BadSampleError(Defect.TEXT_NOT_UTF8, str(error)) from error
 
 
-def _parse_metadata(data: bytes) -> ShardSample:
+def _parse_metadata(data: bytes) -> _Metadata:
     try:
-        return ShardSample.model_validate_json(data)
+        return _Metadata.model_validate_json(data)
     except ValidationError as error:
         problem = error.errors()[0]
         where = ".".join(map(str, problem["loc"]))

@@ -60,10 +60,12 @@ def read_media(folder: Folder, name: str, max_bytes: int) -> bytes | Refused:
 
     A file that is too large is not read.
     """
-    entry = folder.stat(name)
-    if entry is None:
+    try:
+        reader = folder.open_reader(name)
+    except FileNotFoundError:
         return Refused(Reason.MEDIA_MISSING, f"{name!r} is not there")
-    return too_large(name, entry.size, max_bytes) or folder.read(name)
+    with reader:
+        return too_large(name, reader.size, max_bytes) or reader.read_at(0, reader.size)
 
 
 def too_large(name: str, size: int, max_bytes: int) -> Refused | None:

@@ -10,6 +10,7 @@ from schemas.digests import hex_digest, media_id
 from schemas.recipe import Ingest, TableSource
 from schemas.samples import Kind, MediaRole, RawMedia, RawSample
 from storage.folders import Folder
+from transforms.ingest.ahead import map_ahead
 from transforms.ingest.columns import TableColumns
 from transforms.ingest.fields import printable, read_record
 from transforms.ingest.media import Refused, read_media, resolve, too_large
@@ -44,12 +45,16 @@ class TableReader:
         A locator is the id of the row; else the path of its media; else `sha256:` and the digest of
         their bytes; else the table and a digest of the row. It never depends on the row's place.
         """
-        for batch in rows:
-            for row in batch:
-                if isinstance(row, MalformedRow):
-                    yield malformed_sample(self.table, row, Kind.PAIR)
-                elif matches(row, self.source.where):
-                    yield self._sample(row)
+        flat = (row for batch in rows for row in batch)
+        wanted = (
+            row for row in flat if isinstance(row, MalformedRow) or matches(row, self.source.where)
+        )
+        yield from map_ahead(self._sample_or_malformed, wanted)
+
+    def _sample_or_malformed(self, row: Row | MalformedRow) -> RawSample:
+        if isinstance(row, MalformedRow):
+            return malformed_sample(self.table, row, Kind.PAIR)
+        return self._sample(row)
 
     def _sample(self, row: Row) -> RawSample:
         columns = self.columns

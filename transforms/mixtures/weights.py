@@ -9,6 +9,10 @@ from math import ceil, floor
 from schemas.recipe import Mixture
 
 
+class MixtureError(ValueError):
+    """A mixture has nothing to mix; the message says what to loosen."""
+
+
 def normalise_weights(mixture: Mixture, samples: Mapping[str, int]) -> dict[str, Fraction]:
     """Returns the share of every source of the mixture; shares are above 0 and sum to 1.
 
@@ -20,7 +24,7 @@ def normalise_weights(mixture: Mixture, samples: Mapping[str, int]) -> dict[str,
         samples: kept samples by source, of all sources of the recipe, in order.
 
     Raises:
-        ValueError: a source has a weight but no samples, or no source has any.
+        MixtureError: a source has a weight but no samples, or no source has any.
     """
     weights = {
         name: Fraction(repr(mixture.weights.get(name, 0.0))) if mixture.weights else Fraction(kept)
@@ -28,14 +32,14 @@ def normalise_weights(mixture: Mixture, samples: Mapping[str, int]) -> dict[str,
     }
     for name, weight in weights.items():
         if weight and not samples[name]:
-            raise ValueError(
+            raise MixtureError(
                 f"mixture {mixture.name!r}: source {name!r} has weight {mixture.weights[name]:g} "
                 "but not one kept sample; set its weight to 0, or loosen the rules that drop it "
                 "(its ledger says which)"
             )
     total = sum(weights.values())
     if not total:
-        raise ValueError(
+        raise MixtureError(
             f"mixture {mixture.name!r}: no source has a kept sample; the ledger says which rules "
             "dropped them"
         )

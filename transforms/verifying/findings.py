@@ -36,7 +36,7 @@ class Check(StrEnum):
 
 
 PROMISES: dict[Check, str] = {
-    Check.ROWS: "Every part of a sealed intake is there, and ids and digests of its rows are right.",
+    Check.ROWS: "Every part of a sealed intake is there, and its ids and digests are right.",
     Check.COLUMNS: "Every family of columns has the rows of ingest, in their order.",
     Check.MEDIA: "Every stored media file has the bytes that its id names.",
     Check.LEDGER: "Every input has one ledger row, and it says what the rules say.",
@@ -130,8 +130,9 @@ class Tally:
         """Turns a file that is missing or cannot be read into a problem of `check`."""
         try:
             yield
-        except FileNotFoundError:
-            self.bad(check, Problem(file, "is missing", "a committed file", remedy))
+        except FileNotFoundError as error:
+            missing = str(error.filename or file)
+            self.bad(check, Problem(missing, "is missing", "a committed file", remedy))
         except UNREADABLE as error:
             said = str(error).strip() or type(error).__name__
             reason = f"cannot be read ({said.splitlines()[0]})"

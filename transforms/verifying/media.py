@@ -60,9 +60,7 @@ def _stored_media(
         yield tar, [row[1:] for row in rows if row[0] == tar]
 
 
-def _check_tar(
-    folder: Folder, tar: str, media: list[tuple[int, int, str]], tally: Tally
-) -> None:
+def _check_tar(folder: Folder, tar: str, media: list[tuple[int, int, str]], tally: Tally) -> None:
     at = folder.locate(tar)
 
     def bad(found: str, expected: str) -> None:
@@ -74,7 +72,10 @@ def _check_tar(
     if hashed.sha256[:_DIGEST_HEX] == named:
         tally.good(Check.MEDIA)
     else:
-        bad(f"its {hashed.size} bytes have the sha256 {hashed.sha256}", f"{named}…, as its name says")
+        bad(
+            f"its {hashed.size} bytes have the sha256 {hashed.sha256}",
+            f"{named}…, as its name says",
+        )
     for (offset, length, media_id), digest in zip(media, hashed.ranges, strict=True):
         if digest == media_id:
             tally.good(Check.MEDIA)

@@ -153,4 +153,6 @@ def _text(members: Mapping[str, HeldMember], name: str) -> str:
 
 def _demand(expected: str, found: str, what: str) -> None:
     if found != expected:
-        raise InconsistentSampleError(f"its {what} is {found[:80]!r}, its json says {expected[:80]!r}")
+        raise InconsistentSampleError(
+            f"its {what} is {found[:80]!r}, its json says {expected[:80]!r}"
+        )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
@@ -11,9 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
-from schemas.recipe import TrainView
 from schemas.tables import INGEST
 from storage.folders import Folder
 from transforms.decisions.families import kept_rows
@@ -183,14 +179,24 @@ def _check_kept(
     accounted = np.union1d(placed, events)
     tally.good(Check.KEPT, len(np.intersect1d(kept, accounted)))
     for ids, found, wanted in (
-        (np.setdiff1d(kept, accounted), "kept samples are neither in a shard nor in the events", "all"),
-        (np.setdiff1d(placed, kept), "samples are in a shard that no ledger keeps", "kept ones only"),
+        (
+            np.setdiff1d(kept, accounted),
+            "kept samples are neither in a shard nor in the events",
+            "all",
+        ),
+        (
+            np.setdiff1d(placed, kept),
+            "samples are in a shard that no ledger keeps",
+            "kept ones only",
+        ),
         (np.intersect1d(placed, events), "samples are in a shard and in the events", "one place"),
         (repeated, "samples are in two shards", "one place"),
     ):
         if len(ids):
             examples = ", ".join(map(_hex, ids[:_EXAMPLES]))
-            problem = Problem(series.folder.uri, f"{len(ids)} {found} ({examples})", wanted, RUN_AGAIN)
+            problem = Problem(
+                series.folder.uri, f"{len(ids)} {found} ({examples})", wanted, RUN_AGAIN
+            )
             tally.bad(Check.KEPT, problem)
 
 

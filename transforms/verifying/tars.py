@@ -118,7 +118,9 @@ def compare_shard(
         tally: what is counted in.
         check: under which check.
     """
-    differ = [name for name in type(found).model_fields if getattr(found, name) != getattr(stated, name)]
+    differ = [
+        name for name in type(found).model_fields if getattr(found, name) != getattr(stated, name)
+    ]
     for name in differ:
         was, says = getattr(found, name), getattr(stated, name)
         tally.bad(check, Problem(at, f"{name} is {was}", f"{says}, as {who} says", _REMEDY))
@@ -209,13 +211,17 @@ def _compare_members(
         if found == stated and name.startswith(f"{row['key']}."):
             tally.good(Check.MEMBERS)
         else:
-            was = f"member {number - 1} is {name} ({member.length} bytes at {member.offset}, sha256 {member.sha256})"
-            says = f"{stated[0]} ({stated[2]} bytes at {stated[1]}, sha256 {stated[3]}), as its index says"
+            was = f"member {number - 1} is {_describe(*found)}"
+            says = f"{_describe(*stated)}, as its index says"
             tally.bad(Check.MEMBERS, Problem(at, was, says, _REMEDY))
         yield name, member
     if number < len(rows):
         problem = Problem(at, f"has {number} members", f"{len(rows)}, as its index says", _REMEDY)
         tally.bad(Check.MEMBERS, problem)
+
+
+def _describe(name: object, offset: object, length: object, sha256: object) -> str:
+    return f"{name} ({length} bytes at {offset}, sha256 {sha256})"
 
 
 def _read_samples(

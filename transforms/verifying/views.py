@@ -57,7 +57,11 @@ def check_views(
             return f"has an image, but its media cannot be decoded: {error.detail}"
         if hashlib.sha256(made).digest() == bytes(sample["media"]).ljust(32, b"\0"):
             return ""
-        member = (f"{shard_name(int(sample['shard']))}.tar", int(sample["offset"]), int(sample["length"]))
+        member = (
+            f"{shard_name(int(sample['shard']))}.tar",
+            int(sample["offset"]),
+            int(sample["length"]),
+        )
         try:
             same = _same_image(made, shards.read_range(*member))
         except (StorageError, UnreadableImage) as error:

@@ -111,7 +111,7 @@ def test_paths_without_media(root, read, path, reason):
 
 def test_media_that_are_too_large_are_not_read(root, read, monkeypatch, image):
     write_csv(root / "a.csv", ("file_name", "text"), ("images/0.png", "a"))
-    monkeypatch.setattr("storage.local.LocalFolder.read", None)
+    monkeypatch.setattr("storage.readers.LocalReader.read_at", None)
     (sample,) = read(Ingest(max_media_bytes=len(image(0)) - 1))
     assert sample.reason is Reason.MEDIA_TOO_LARGE
 

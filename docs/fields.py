@@ -1,0 +1,129 @@
+"""Fields of pydantic models for people, from annotations and docstrings."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+import types
+from collections.abc import Iterator
+from enum import Enum
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from annotated_types import Ge, Gt, Le, Lt
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from docs.markdown import code
+
+_ATTRIBUTE = re.compile(r"(?P<names>\w+(?:, \w+)*): (?P<text>.*)")
+_PLAIN = {str: "text", int: "integer", float: "number", bool: "boolean", Any: "any"}
+_BOUNDS = {Ge: ("≥", "ge"), Gt: (">", "gt"), Le: ("≤", "le"), Lt: ("<", "lt")}
+
+Models = list[tuple[type[BaseModel], str]]
+"""Models of one TOML table, each with a note before its summary."""
+
+
+def describe_fields(model: type[BaseModel]) -> Iterator[list[str]]:
+    """Yields [name, type, default, meaning] of every field, as Markdown."""
+    meanings = attribute_docs(model)
+    for name, field in model.model_fields.items():
+        kind = type_name(field.annotation) + _bounds(field)
+        yield [code(name), kind, _default(field), meanings.get(name, "")]
+
+
+def attribute_docs(model: type[BaseModel]) -> dict[str, str]:
+    """Returns the meaning of each attribute, from the docstrings of a model and what it extends.
+
+    An entry may be about several: `width, height: …` gives both the same text.
+    """
+    found: dict[str, str] = {}
+    for one in reversed(model.__mro__):
+        names: list[str] = []
+        section = inspect.cleandoc(one.__doc__ or "").partition("Attributes:\n")[2]
+        for line in section.splitlines():
+            match = _ATTRIBUTE.fullmatch(line.removeprefix("    "))
+            if match and not line.startswith("     "):
+                names = match["names"].split(", ")
+                found |= dict.fromkeys(names, match["text"])
+            else:
+                found |= {name: f"{found[name]} {line.strip()}".strip() for name in names}
+    return found
+
+
+def sections(model: type[BaseModel], path: str = "") -> Iterator[tuple[str, Models]]:
+    """Yields (title, models) of a model and of the tables below it, in the order of the fields."""
+    if not path:
+        yield "Top level", [(model, "")]
+    for name, field in model.model_fields.items():
+        inner = [one for one in _leaves(field.annotation) if _is_model(one)]
+        if not inner:
+            continue
+        below = f"{path}.{name}" if path else name
+        title = f"[[{below}]]" if get_origin(field.annotation) is tuple else f"[{below}]"
+        yield (
+            f"`{title}`",
+            [(one, _tag_note(one) if len(inner) > 1 else "") for one in inner],
+        )
+        for one in inner:
+            yield from sections(one, below)
+
+
+def type_name(annotation: Any) -> str:
+    """Returns an annotation in words: `list of text`, `"jpeg" or "webp"`."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return type_name(arguments[0])
+    if origin is Literal:
+        return " or ".join(code(json.dumps(one)) for one in arguments)
+    names = [type_name(one) for one in arguments if one not in (types.NoneType, Ellipsis)]
+    if origin in (Union, types.UnionType):
+        return " or ".join(dict.fromkeys(names))
+    if origin is tuple:
+        return f"list of {names[0]}"
+    if origin is dict:
+        return f"{names[1]} by {names[0]}"
+    return "table" if _is_model(annotation) else _plain_name(annotation)
+
+
+def _plain_name(kind: Any) -> str:
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", kind.__name__).lower()
+    return _PLAIN[kind]
+
+
+def _leaves(annotation: Any) -> Iterator[Any]:
+    if get_origin(annotation) in (None, Literal):
+        yield annotation
+    for one in get_args(annotation) if get_origin(annotation) is not Literal else ():
+        yield from _leaves(one)
+
+
+def _is_model(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
+def _tag_note(model: type[BaseModel]) -> str:
+    """Returns the `type` that tells a model from the others of a union."""
+    (tag,) = get_args(model.model_fields["type"].annotation)
+    return f"**`type = {json.dumps(tag)}`**: "
+
+
+def _bounds(field: FieldInfo) -> str:
+    limits = [
+        f"{sign} {getattr(one, attribute):,}".replace(",", "_")
+        for one in field.metadata
+        for kind, (sign, attribute) in _BOUNDS.items()
+        if isinstance(one, kind)
+    ]
+    return f", {' and '.join(limits)}" if limits else ""
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return ""
+    value = field.default
+    if value is None:
+        return "absent"
+    first = value[0] if isinstance(value, tuple) and value else value
+    return "its defaults" if _is_model(type(first)) else code(json.dumps(value, ensure_ascii=False))
