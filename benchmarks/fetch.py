@@ -20,6 +20,7 @@ import argparse
 import io
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -146,16 +147,12 @@ def _running(command: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def _free_port() -> int:
-    import socket  # noqa: PLC0415
-
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def _await_port(port: int) -> None:
-    import socket  # noqa: PLC0415
-
     for _ in range(100):
         try:
             socket.create_connection(("127.0.0.1", port), 1).close()

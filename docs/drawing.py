@@ -86,6 +86,8 @@ class _Reader(PipelineVisitor):
             self.graph.steps[box].shuffles = True
         for value, side in _inputs(transform_node):
             producer = value.producer
+            if producer is None:
+                continue  # the beginning of the pipeline
             start = self._box_of[producer]
             edge = (start, box, self._tag(producer, value), side)
             if start != box and edge not in self.graph.edges:

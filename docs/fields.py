@@ -6,7 +6,7 @@ import inspect
 import json
 import re
 import types
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from enum import Enum
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -20,16 +20,25 @@ _ATTRIBUTE = re.compile(r"(?P<names>\w+(?:, \w+)*): (?P<text>.*)")
 _PLAIN = {str: "text", int: "integer", float: "number", bool: "boolean", Any: "any"}
 _BOUNDS = {Ge: ("≥", "ge"), Gt: (">", "gt"), Le: ("≤", "le"), Lt: ("<", "lt")}
 
-Models = list[tuple[type[BaseModel], str]]
-"""Models of one TOML table, each with a note before its summary."""
+Models = tuple[type[BaseModel], ...]
+"""The models that one TOML table may have; several where its `type` says which."""
 
 
-def describe_fields(model: type[BaseModel]) -> Iterator[list[str]]:
-    """Yields [name, type, default, meaning] of every field, as Markdown."""
+def describe_fields(
+    model: type[BaseModel], names: Collection[str] | None = None
+) -> Iterator[list[str]]:
+    """Yields [name, type, default, meaning] of every field, or of some, as Markdown."""
     meanings = attribute_docs(model)
     for name, field in model.model_fields.items():
+        if names is not None and name not in names:
+            continue
         kind = type_name(field.annotation) + _bounds(field)
-        yield [code(name), kind, _default(field), meanings.get(name, "")]
+        yield [code(name), kind, _default(field), _sentence(meanings.get(name) or _about(field))]
+
+
+def summary(model: type[BaseModel]) -> str:
+    """Returns what the docstring of a model says before its attributes, as one line."""
+    return " ".join((model.__doc__ or "").partition("Attributes:")[0].split())
 
 
 def attribute_docs(model: type[BaseModel]) -> dict[str, str]:
@@ -54,17 +63,14 @@ def attribute_docs(model: type[BaseModel]) -> dict[str, str]:
 def sections(model: type[BaseModel], path: str = "") -> Iterator[tuple[str, Models]]:
     """Yields (title, models) of a model and of the tables below it, in the order of the fields."""
     if not path:
-        yield "Top level", [(model, "")]
+        yield "Top level", (model,)
     for name, field in model.model_fields.items():
-        inner = [one for one in _leaves(field.annotation) if _is_model(one)]
+        inner = tuple(one for one in _leaves(field.annotation) if _is_model(one))
         if not inner:
             continue
         below = f"{path}.{name}" if path else name
         title = f"[[{below}]]" if get_origin(field.annotation) is tuple else f"[{below}]"
-        yield (
-            f"`{title}`",
-            [(one, _tag_note(one) if len(inner) > 1 else "") for one in inner],
-        )
+        yield code(title), inner
         for one in inner:
             yield from sections(one, below)
 
@@ -103,20 +109,48 @@ def _is_model(annotation: Any) -> bool:
     return isinstance(annotation, type) and issubclass(annotation, BaseModel)
 
 
-def _tag_note(model: type[BaseModel]) -> str:
-    """Returns the `type` that tells a model from the others of a union."""
+def shared_fields(models: Models) -> list[str]:
+    """Returns the names of the fields that are the same in all models, in order."""
+    first, *others = (one.model_fields for one in models)
+    return [
+        name
+        for name, field in first.items()
+        if all(repr(other.get(name)) == repr(field) for other in others)
+    ]
+
+
+def type_tag(model: type[BaseModel]) -> str:
+    """Returns the `type` that tells a model from the others of its TOML table."""
     (tag,) = get_args(model.model_fields["type"].annotation)
-    return f"**`type = {json.dumps(tag)}`**: "
+    return str(tag)
 
 
 def _bounds(field: FieldInfo) -> str:
     limits = [
-        f"{sign} {getattr(one, attribute):,}".replace(",", "_")
+        f"{sign} {_number(getattr(one, attribute))}"
         for one in field.metadata
         for kind, (sign, attribute) in _BOUNDS.items()
         if isinstance(one, kind)
     ]
     return f", {' and '.join(limits)}" if limits else ""
+
+
+def _about(field: FieldInfo) -> str:
+    """Returns the first sentence of a table that a field is; empty where it is none, or several."""
+    models = [one for one in _leaves(field.annotation) if _is_model(one)]
+    return summary(models[0]).partition(". ")[0].rstrip(".") + "." if len(models) == 1 else ""
+
+
+def _sentence(text: str) -> str:
+    """Returns a text with a capital, unless it begins with a name."""
+    first = text.partition(" ")[0].rstrip(",:.")
+    return text[:1].upper() + text[1:] if first.isalpha() else text
+
+
+def _number(value: float) -> str:
+    if isinstance(value, int) and value >= 1 << 32 and value & (value - 1) == 0:
+        return f"2^{value.bit_length() - 1}"
+    return f"{value:,}".replace(",", "_")
 
 
 def _default(field: FieldInfo) -> str:

@@ -51,7 +51,7 @@ def stale_pages(root: Path) -> Iterator[str]:
 def problems(root: Path) -> list[str]:
     """Returns everything that is wrong with the pages as they are."""
     targets = make_targets((root / "Makefile").read_text(encoding="utf-8"))
-    found = []
+    found: list[str] = []
     for page in pages(root):
         found += broken_links(page)
         found += unknown_commands(page, app, targets)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 
 import pyarrow as pa
 from pydantic import BaseModel
 
-from docs.fields import describe_fields, sections
+from docs.fields import describe_fields, sections, shared_fields, summary, type_tag
 from docs.markdown import code, table
 from pipelines.recipes import load_profile, profile_names
 from schemas import keep
 from schemas.reasons import REASONS, Stage
 from schemas.recipe import Recipe
 from schemas.shards import Manifest, MixtureSource, Shard, ShardSample, ShardText
-from schemas.signals import SIGNALS
+from schemas.signals import SIGNALS, SIGNALS_BY_NAME
 from schemas.tables import TABLES
 
 _INTRODUCTION = """\
@@ -46,12 +47,14 @@ Files are Parquet. Those of a column family have one file per part, with the row
 same order: columns join by position, and `sample_id` proves it.
 """
 
+_FIELDS = ("field", "type", "default", "meaning")
+
 _JSON: dict[type[BaseModel], str] = {
-    Manifest: "`mix/<mixture>/manifest.json`",
-    MixtureSource: "an entry of `sources` in a manifest",
-    Shard: "an entry of `shards` in a manifest",
-    ShardSample: "the `json` member of a sample; fields that are null are left out",
-    ShardText: "an entry of `texts` in a `json` member",
+    Manifest: "`mix/<mixture>/manifest.json`, and `interleaved/manifest.json` beside it",
+    MixtureSource: "In `sources` of a manifest",
+    Shard: "In `shards` of a source of a manifest",
+    ShardSample: "In a shard; fields that are null are left out",
+    ShardText: "In `texts` of a `json` member",
 }
 
 
@@ -69,9 +72,17 @@ def _recipe() -> Iterator[str]:
     yield "refused. Relative paths are taken from the folder of the recipe.\n"
     for title, models in sections(Recipe):
         yield f"### {title}\n"
-        for model, note in models:
-            yield f"{note}{_summary(model.__doc__)}\n"
-            yield from table(["field", "type", "default", "meaning"], describe_fields(model))
+        if len(models) == 1:
+            yield f"{summary(models[0])}\n"
+            yield from table(_FIELDS, describe_fields(models[0]))
+            continue
+        shared = shared_fields(models)
+        yield f"`type` is {', '.join(code(json.dumps(type_tag(one))) for one in models)}. All have:\n"
+        yield from table(_FIELDS, describe_fields(models[0], shared))
+        for model in models:
+            yield f"{code(type_tag(model))}: {summary(model)}\n"
+            own = [name for name in model.model_fields if name not in {*shared, "type"}]
+            yield from table(_FIELDS, describe_fields(model, own))
     yield "### What `keep` may say\n"
     yield "```text"
     yield (keep.__doc__ or "").partition("\n\n")[2].strip()
@@ -135,6 +146,7 @@ def _tables() -> Iterator[str]:
     for name, info in TABLES.items():
         yield f"### Table {name}\n"
         yield f"{code(info.path)}. One row is {info.row}.\n"
+        fields = list(flat_fields(info.schema))
         yield from table(
             ["column", "type", "null", "meaning"],
             (
@@ -144,9 +156,13 @@ def _tables() -> Iterator[str]:
                     "may be" if field.nullable else "",
                     info.columns[column],
                 ]
-                for column, field in flat_fields(info.schema)
+                for column, field in fields
+                if column not in SIGNALS_BY_NAME
             ),
         )
+        if any(column in SIGNALS_BY_NAME for column, _ in fields):
+            anchor = f"signals-of-{name.replace('/', '')}"
+            yield f"After `sample_id` come the [signals of {name}](#{anchor}); all may be null.\n"
 
 
 def _members() -> Iterator[str]:
@@ -156,8 +172,8 @@ def _members() -> Iterator[str]:
     yield "`json`; a text pair has `txt` (the query), `passage.txt` and `json`.\n"
     for model, where in _JSON.items():
         yield f"### JSON {model.__name__}\n"
-        yield f"{where[0].upper()}{where[1:]}. {_summary(model.__doc__)}\n"
-        yield from table(["field", "type", "default", "meaning"], describe_fields(model))
+        yield f"{where}. {summary(model)}\n"
+        yield from table(_FIELDS, describe_fields(model))
 
 
 def flat_fields(fields: Iterable[pa.Field], prefix: str = "") -> Iterator[tuple[str, pa.Field]]:
@@ -172,8 +188,3 @@ def _arrow_name(kind: pa.DataType) -> str:
     if pa.types.is_list(kind):
         return "list of struct" if pa.types.is_struct(kind.value_type) else f"list of {kind[0]}"
     return f"{kind.value_type} (dictionary)" if pa.types.is_dictionary(kind) else str(kind)
-
-
-def _summary(docstring: str | None) -> str:
-    """Returns what a docstring says before its attributes, as one line."""
-    return " ".join((docstring or "").partition("Attributes:")[0].split())

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -30,17 +31,17 @@ from transforms.work import Work
 _INTRODUCTION = """\
 # The route
 
-A run takes the stages in this order, each over what the ones before it have committed. What is there
-under its fingerprint is not made again. `pipelines/route.py` lists the stages; each is the module of
-its name in `pipelines/`. [Records](records.md) has the columns of everything written here.
+A run takes the stages in this order, each over what the ones before it have committed. What is
+there under its fingerprint is not made again. `pipelines/route.py` lists the stages; each is the
+module of its name in `pipelines/`. [Records](records.md) has the columns of everything that they
+write. Besides, `mixwright run` writes `recipe.lock.toml` before the first stage, and
+`runs/<stage>.json` after each.
 """
 
-_PIPELINES = """\
-## Pipelines
-
-Drawn from the pipelines themselves. A hexagon is a shuffle: packed keys, ranks or references cross
-it, never media or rows. A box with double sides is a transform of `transforms/` with steps of its
-own. Dotted arrows are side inputs, which every worker reads whole.
+_LEGEND = """\
+The graphs are drawn from the pipelines themselves. A hexagon is a shuffle: packed keys, ranks or
+references cross it, never media or rows. Where a box names a second word, it is a transform of
+`transforms/` with steps of its own. Dotted arrows are side inputs, which every worker reads whole.
 """
 
 _NAMES: tuple[tuple[str, str], ...] = (
@@ -66,18 +67,16 @@ def page() -> str:
     drawn = list(draw_route())
     lines = [_INTRODUCTION, *_overview()]
     lines += table(
-        ["stage", "promise", "writes"],
-        (
-            [code(stage.name), stage.promise, ", ".join(map(code, written))]
-            for stage, _, written in drawn
-        ),
+        ["stage", "promise"], ([code(stage.name), stage.promise] for stage, _, _ in drawn)
     )
-    lines.append(_PIPELINES)
-    for stage, graphs, _ in drawn:
-        for title, graph in graphs.items():
-            lines += [f"### {stage.name}: {title}\n", *mermaid(graph)]
+    lines.append(_LEGEND)
+    for stage, graphs, written in drawn:
+        lines += [f"## {stage.name}\n", f"{_docstring(stage)} It writes:\n"]
+        lines += [*(f"- {code(name)}" for name in written), ""]
         if not graphs:
-            lines += [f"### {stage.name}\n", f"{_docstring(stage)} There is no pipeline.\n"]
+            lines.append("It runs no pipeline.\n")
+        for title, graph in graphs.items():
+            lines += [f"Pipeline {code(title)}:\n", *mermaid(graph)]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -101,13 +100,15 @@ def draw_route() -> Iterator[Drawn]:
 
 def _overview() -> list[str]:
     names = [stage.name for stage in ROUTE]
-    edges = [f"  {one} --> {other}" for one, other in zip(names, names[1:], strict=False)]
+    edges = [f"  {one} --> {other}" for one, other in pairwise(names)]
     return ["```mermaid", "flowchart LR", *edges, "```", ""]
 
 
 def _docstring(stage: StageOfRoute) -> str:
-    lines = (sys.modules[stage.jobs.__module__].__doc__ or "").splitlines()
-    return lines[0]
+    """Returns what the first line of a stage's module says of it."""
+    line = (sys.modules[stage.jobs.__module__].__doc__ or "").partition("\n")[0]
+    said = line.removeprefix(f"{stage.name}: ")
+    return f"{said[0].upper()}{said[1:]}"
 
 
 def _small_work(folder: Path) -> Work:

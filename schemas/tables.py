@@ -241,8 +241,8 @@ TABLES: dict[str, TableInfo] = {
     ),
     "shard index": TableInfo(
         schema=INDEX,
-        path="shards/<source>/<intake>/<digest>/<number>.idx.parquet, beside the tar",
-        row="one member of the tar, in the order of the tar",
+        path="shards/<source>/<intake>/<digest>/<number>.idx.parquet",
+        row="one member of the tar beside it, in the order of the tar",
         columns={
             "key": "Key of the sample: its `sample_id`.",
             "member": "Name of the member: key, a dot, extension.",

@@ -125,9 +125,7 @@ def recipe_text(output: Path, folder: Folder, findings: list[Finding]) -> str:
             files=_quoted(one.files),
         )
         for field, value in one.settings.items():
-            text += (
-                tomli_w.dumps({field: value}) if isinstance(value, str) else _inline(field, value)
-            )
+            text += _field(field, value)
     weights = ", ".join(f"{one} = 1" for one in names)
     return text + _REST.format(profiles=", ".join(profile_names()), weights=weights)
 

@@ -10,11 +10,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from schemas.shards import INDEX, Shard, split_member
+from schemas.shards import INDEX, Shard
 from storage.folders import Folder
 from trainer.loader.errors import ShardError
 
 _TAR_BLOCK = 512
+
+_COLUMNS = pa.schema(
+    [INDEX.field(name) for name in ("key", "member", "offset", "length", "sha256")]
+)
+"""What the loader needs of an index."""
 
 
 class Member(NamedTuple):
@@ -39,21 +44,22 @@ class ShardIndex:
     """
 
     def __init__(self, table: pa.Table) -> None:
-        """Takes a table of the columns of `schemas.shards.INDEX`.
+        """Takes the columns key, member, offset, length and sha256 of `schemas.shards.INDEX`.
 
         Raises:
             ValueError: a member does not belong to its key, or a checksum is not one.
         """
         keys, names = table["key"].to_pylist(), table["member"].to_pylist()
-        self._suffixes: list[str] = []
-        numbers: dict[str, int] = {}
-        self._suffix = np.empty(len(names), np.int16)
-        for row, (key, name) in enumerate(zip(keys, names, strict=True)):
-            split = split_member(name)
-            if split is None or split[0] != key:
-                raise ValueError(f"member {name!r} is listed under the key {key!r}")
-            self._suffix[row] = numbers.setdefault(split[1], len(numbers))
-        self._suffixes = list(numbers)
+        suffixes = [
+            name[len(key) + 1 :] if name.startswith(f"{key}.") else ""
+            for key, name in zip(keys, names, strict=True)
+        ]
+        self._suffixes = list(dict.fromkeys(suffixes))
+        numbers = {suffix: number for number, suffix in enumerate(self._suffixes)}
+        self._suffix = np.array([numbers[suffix] for suffix in suffixes], np.int16)
+        if "" in numbers:
+            row = suffixes.index("")
+            raise ValueError(f"member {names[row]!r} is listed under the key {keys[row]!r}")
         checksums = bytes.fromhex("".join(table["sha256"].to_pylist()))
         if len(checksums) != 32 * len(names):
             raise ValueError("a checksum does not have 64 hex digits")
@@ -122,7 +128,8 @@ def read_index(folder: Folder, shard: Shard) -> ShardIndex:
             f"altered or belongs to another shard than {shard.path}; run `mixwright verify`"
         )
     try:
-        table = pq.read_table(pa.BufferReader(data), columns=INDEX.names).cast(INDEX)
+        with pq.ParquetFile(pa.BufferReader(data)) as file:
+            table = file.read(_COLUMNS.names, use_threads=False).cast(_COLUMNS)
         index = ShardIndex(table)
     except (pa.ArrowInvalid, pa.ArrowKeyError, ValueError) as error:
         raise ShardError(f"{location} is no index of a shard: {error}") from error

@@ -127,7 +127,7 @@ class SampleParser:
         if not text.strip():
             raise BadSampleError(Defect.TEXT_EMPTY, "the primary text is empty")
         if needs_image and image is None and self._options.image is not None:
-            raise BadSampleError(Defect.IMAGE_MISSING, f"members are {sorted(members)}")
+            raise BadSampleError(Defect.IMAGE_MISSING, "a pair without an image")
         return Sample(
             key=key,
             text=text,

@@ -122,7 +122,7 @@ class CountSharing(beam.PTransform[PCollection[NumberedPart], PCollection[str]])
         counted = (
             asked.pairs
             | "GroupPairs" >> beam.GroupByKey()
-            | "CountPairs" >> beam.ParDo(_CountPairs()).with_outputs("images", "texts")
+            | "CountPairs" >> beam.FlatMap(_count_pairs).with_outputs("images", "texts")
         )
         totals = {
             "alt_texts": (asked.images, counted.images)
@@ -162,11 +162,10 @@ class _Ask(beam.DoFn):
             yield TaggedOutput("texts", texts.tobytes())
 
 
-class _CountPairs(beam.DoFn):
-    def process(self, group: tuple[str, Iterable[bytes]]) -> Iterator[Any]:
-        images, texts = count_pairs(group[1])
-        yield TaggedOutput("images", images.tobytes())
-        yield TaggedOutput("texts", texts.tobytes())
+def _count_pairs(group: tuple[str, Iterable[bytes]]) -> Iterator[Any]:
+    images, texts = count_pairs(group[1])
+    yield TaggedOutput("images", images.tobytes())
+    yield TaggedOutput("texts", texts.tobytes())
 
 
 def _commit(_number: str, joined: dict[str, Iterable[Any]], ingest: Folder, family: Folder) -> str:

@@ -22,7 +22,7 @@ def map_ahead(
     Args:
         function: reads something; must be safe to call from several threads.
         items: drawn as results are taken, on the calling thread.
-        width: items in flight, and so results held.
+        width: items in flight, and so results held: at most that many media files.
     """
     with ThreadPoolExecutor(width) as pool:
         waiting: deque[Future[Result]] = deque()

@@ -7,7 +7,7 @@ nearly, so a group that lacks its media or its text waits a while for the rest o
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from schemas.digests import digest, hex_digest
 from schemas.shards import split_member
@@ -17,6 +17,9 @@ from transforms.ingest.tars import Member
 MAX_WAITING = 256
 MAX_WAITING_BYTES = 64 << 20
 """So many groups and bytes at most wait for the rest of their members; the oldest gives way."""
+
+MAX_MEMBERS = 256
+"""A sample has no more members than this; what follows begins another."""
 
 TEXT_EXTENSIONS = ("txt", "caption", "text", "json")
 
@@ -34,6 +37,18 @@ class Group:
     key: str
     members: dict[str, Member] = field(default_factory=dict)
     repeated: bool = False
+
+    @property
+    def images(self) -> list[str]:
+        """Extensions of the images, the one that is the sample's first: `jpg`, `thumb.jpg`."""
+        return sorted(filter(is_media, self.members), key=lambda name: (name.count("."), name))
+
+    def add(self, extension: str, member: Member) -> None:
+        """Adds a member; of several images only the sample's keeps its bytes."""
+        self.members[extension] = member
+        if is_media(extension):
+            for other in self.images[1:]:
+                self.members[other] = replace(self.members[other], data=b"")
 
     @property
     def bytes(self) -> int:
@@ -81,7 +96,7 @@ def group_members(members: Iterable[Member]) -> Iterator[Group]:
 
     A group ends where the key changes. If it lacks media or text it waits, among at most
     `MAX_WAITING` others, for members of its key that come later. A member whose extension its group
-    has already, or whose group is gone, begins a group of its own. Keys that were seen are
+    has already, or whose group is full or gone, begins a group of its own. Keys that were seen are
     remembered by a 64-bit digest, some 100 bytes each.
     """
     waiting: dict[str, Group] = {}
@@ -101,10 +116,10 @@ def group_members(members: Iterable[Member]) -> Iterator[Group]:
             current = None
         if current is None:
             current = waiting.pop(key, None) or Group(key)
-        if extension in current.members:
+        if extension in current.members or len(current.members) == MAX_MEMBERS:
             yield _leave(current, seen)
             current = Group(key)
-        current.members[extension] = member
+        current.add(extension, member)
     if current is not None:
         waiting[current.key] = current
     for group in waiting.values():

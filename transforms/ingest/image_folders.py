@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from schemas.recipe import Ingest
 from schemas.samples import RawSample
 from storage.folders import Entry, Folder
+from transforms.ingest.ahead import map_ahead
 from transforms.ingest.inputs import stem
 from transforms.ingest.media import read_media
 from transforms.ingest.sidecars import (
@@ -33,12 +34,13 @@ def read_images(folder: Folder, files: Sequence[Entry], limits: Ingest) -> Itera
     for file in files:
         if is_sidecar(file.name):
             beside.setdefault(stem(file.name), []).append(file)
-    for file in files:
-        if is_sidecar(file.name):
-            continue
+
+    def read(file: Entry) -> RawSample:
         texts = _read_beside(folder, beside.get(stem(file.name), []), limits)
         media = read_media(folder, file.name, limits.max_media_bytes)
-        yield sample_of(texts, file.name, media, {})
+        return sample_of(texts, file.name, media, {})
+
+    yield from map_ahead(read, (file for file in files if not is_sidecar(file.name)))
 
 
 def _read_beside(folder: Folder, files: Sequence[Entry], limits: Ingest) -> Sidecar:

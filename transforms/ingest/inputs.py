@@ -4,15 +4,9 @@ from __future__ import annotations
 
 import glob
 import re
-from typing import TypeVar
 
 from schemas.recipe import (
-    FolderSource,
-    Img2DatasetSource,
     Source,
-    TableSource,
-    TextPairSource,
-    WebDatasetSource,
 )
 from storage.folders import Entry, Folder, open_folder
 from transforms.ingest.fields import IMAGE_EXTENSIONS
@@ -31,16 +25,12 @@ _LEFT_OVER = re.compile(r"~$|\.(tmp|temp|part|partial|crdownload|swp)$", re.IGNO
 _BOOKKEEPING = frozenset({"_SUCCESS", "_temporary", "_delta_log", "__MACOSX"})
 _BUCKET = re.compile(r"gs://[^/]*")
 
-AnySource = TypeVar(
-    "AnySource", TableSource, TextPairSource, WebDatasetSource, Img2DatasetSource, FolderSource
-)
-
 
 class SourceError(ValueError):
     """A source cannot be read as the recipe describes it; the message says what to change."""
 
 
-def rooted(source: AnySource) -> AnySource:
+def rooted(source: Source) -> Source:
     """Returns the source with a folder as its `path`.
 
     Where `path` is one file, that is the file's folder, and `files` names the file alone: locators

@@ -115,15 +115,12 @@ class Table:
             for rows in read_rows(self._parquet, start, stop, names):
                 yield [*rows]
             return
-        stored = {name: self._stored(name) for name in names}
+        places = {column.name: str(at) for at, column in enumerate(self.columns)}
+        in_json = self._format == "jsonl"
+        stored = {name: JSON_COLUMN if in_json else places[name] for name in names}
         wanted = [*dict.fromkeys(stored.values()), MALFORMED_COLUMN]
         for rows in read_rows(self._parquet, start, stop, wanted):
             yield [self._source_row(row, stored) for row in rows]
-
-    def _stored(self, name: str) -> str:
-        if self._format == "jsonl":
-            return JSON_COLUMN
-        return str([column.name for column in self.columns].index(name))
 
     def _source_row(self, row: Row, stored: dict[str, str]) -> Row | MalformedRow:
         malformed = row[MALFORMED_COLUMN]

@@ -60,12 +60,8 @@ def read_tar(
 
 
 def _read_group(group: Group, locator: str, named: TextMembers, max_media_bytes: int) -> RawSample:
-    """Returns the raw sample of a group: its first image, its texts, and small members as `meta`.
-
-    The first image is the one with the shortest extension: `jpg` before `thumb.jpg`.
-    """
-    members = group.members
-    images = sorted(filter(is_media, members), key=lambda name: (name.count("."), name))
+    """Returns the raw sample of a group: its first image, its texts, and small members as `meta`."""
+    members, images = group.members, group.images
     used = {*images, "json", *(name for _, name in named)}
     if not named:
         used.update(filter(is_plain, members))

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import tarfile
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import TYPE_CHECKING, BinaryIO, Self
 
 from schemas.layout import Part
 
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer as Buffer
 
-class _HashingFile:
+
+class _HashingFile(io.RawIOBase):
     """Write-only file that hashes what passes through it."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self.sha256 = hashlib.sha256()
 
-    def write(self, data: bytes) -> int:
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Buffer) -> int:
         self.sha256.update(data)
         return self._file.write(data)
 
@@ -38,9 +45,7 @@ class MediaTar:
         self._raw = path.open("wb")
         self._file = _HashingFile(self._raw)
         self._tar = tarfile.open(  # noqa: SIM115 - closed by __exit__
-            fileobj=self._file,  # type: ignore[arg-type]
-            mode="w",
-            format=tarfile.USTAR_FORMAT,
+            fileobj=self._file, mode="w:", format=tarfile.USTAR_FORMAT
         )
         self._places: dict[str, tuple[int, int]] = {}
 
@@ -48,7 +53,7 @@ class MediaTar:
         """Stores media unless stored before; returns (offset, length) of the bytes in the tar."""
         place = self._places.get(media_id)
         if place is None:
-            self._tar.addfile(_header(media_id, len(data)), _Reader(data))  # type: ignore[arg-type]
+            self._tar.addfile(_header(media_id, len(data)), io.BytesIO(data))
             padded = -(-len(data) // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
             place = (self._tar.offset - padded, len(data))
             self._places[media_id] = place
@@ -76,18 +81,6 @@ class MediaTar:
         if error is None:
             self._tar.close()
         self._raw.close()
-
-
-class _Reader:
-    """The one method of a file that `TarFile.addfile` calls, without a copy of the bytes."""
-
-    def __init__(self, data: bytes) -> None:
-        self._view = memoryview(data)
-        self._at = 0
-
-    def read(self, size: int) -> memoryview:
-        start, self._at = self._at, self._at + size
-        return self._view[start : self._at]
 
 
 def _header(name: str, size: int) -> tarfile.TarInfo:

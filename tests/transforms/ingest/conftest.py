@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import tarfile
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -77,5 +76,3 @@ def make_tar() -> MakeTar:
         return sink.getvalue()
 
     return make
-
-

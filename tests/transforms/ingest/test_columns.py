@@ -52,8 +52,16 @@ def test_both_bytes_and_path():
 
 
 def test_datacomp_ids_and_laion_texts():
-    found = find(columns(uid=pa.string(), URL=pa.string(), TEXT=pa.string(), path=pa.string(),
-                         original_width=pa.int64(), face_bboxes=pa.list_(pa.list_(pa.float64()))))
+    found = find(
+        columns(
+            uid=pa.string(),
+            URL=pa.string(),
+            TEXT=pa.string(),
+            path=pa.string(),
+            original_width=pa.int64(),
+            face_bboxes=pa.list_(pa.list_(pa.float64())),
+        )
+    )
     assert found.id == "uid"
     assert found.fields.texts == ((ALT, ("TEXT",)),)
     assert found.fields.meta == ("URL", "original_width")
@@ -75,8 +83,12 @@ def test_the_recipe_decides():
 
 def test_nested_columns_are_not_read_but_lists_of_texts_are():
     found = columns(
-        a=pa.int8(), b=pa.list_(pa.string()), c=pa.list_(pa.int8()), d=HF_IMAGE,
-        e=pa.map_(pa.string(), pa.string()), f=pa.dictionary(pa.int8(), pa.string()),
+        a=pa.int8(),
+        b=pa.list_(pa.string()),
+        c=pa.list_(pa.int8()),
+        d=HF_IMAGE,
+        e=pa.map_(pa.string(), pa.string()),
+        f=pa.dictionary(pa.int8(), pa.string()),
     )
     assert readable_names(found) == ["a", "b", "f"]
 
@@ -86,7 +98,11 @@ def test_nested_columns_are_not_read_but_lists_of_texts_are():
     [
         (untyped("url", "caption"), {}, "the table has URLs but no media; fetch them with img2dat"),
         (untyped("URL", "TEXT"), {}, "URL lists need a `urls` source"),
-        (untyped("a", "text"), {}, "no media column is recognised; set path_column or bytes_column"),
+        (
+            untyped("a", "text"),
+            {},
+            "no media column is recognised; set path_column or bytes_column",
+        ),
         (untyped("file_name", "x"), {}, "no text column is recognised; name one in `texts`"),
         (untyped("file_name", "text"), {"path_column": "p"}, "there is no column 'p'; correct"),
         (untyped("file_name", "text"), {"id_column": "p"}, "there is no column 'p'"),
@@ -96,7 +112,11 @@ def test_nested_columns_are_not_read_but_lists_of_texts_are():
         (untyped("file_name", "file_name", "text"), {}, "column 'file_name' is there 2 times"),
         (untyped("image", "text"), {"bytes_column": "image"}, "does not hold bytes"),
         (columns(image=pa.string(), text=pa.string()), {"bytes_column": "image"}, "not hold bytes"),
-        (untyped("a cat", "http://x/1.jpg"), {}, "the first line of a CSV or TSV names its columns"),
+        (
+            untyped("a cat", "http://x/1.jpg"),
+            {},
+            "the first line of a CSV or TSV names its columns",
+        ),
         ([], {}, "columns: none"),
     ],
 )

@@ -86,13 +86,17 @@ def test_meta_keeps_small_scalars_only():
 @given(
     st.dictionaries(
         st.text(st.characters(codec=None)),
-        st.none() | st.booleans() | st.integers() | st.floats() | st.binary()
+        st.none()
+        | st.booleans()
+        | st.integers()
+        | st.floats()
+        | st.binary()
         | st.text(st.characters(codec=None)),
     )
 )
 def test_meta_is_always_canonical_json(values):
     text = canonical_json(plain_meta(values))
-    assert json.loads(text.encode())  or not plain_meta(values)
+    assert json.loads(text.encode()) or not plain_meta(values)
 
 
 def test_printable():

@@ -106,16 +106,15 @@ def test_the_same_extension_twice_begins_another_sample():
     ]
 
 
-@given(
-    st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from(["jpg", "txt", "json", "cls"])))
-)
+@given(st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from(["jpg", "txt", "json", "cls"]))))
 def test_every_member_is_in_exactly_one_group(pairs):
     members = [member(f"{key}.{ext}", str(n).encode()) for n, (key, ext) in enumerate(pairs)]
     found = list(group_members(members))
     got = sorted(int(one.data) for group in found for one in group.members.values())
     assert got == list(range(len(pairs)))
-    assert all(split_name(one.name)[0] == group.key for group in found
-               for one in group.members.values())
+    assert all(
+        split_name(one.name)[0] == group.key for group in found for one in group.members.values()
+    )
     locators = [group.locator for group in found]
     assert len(set(locators)) == len(locators)
 
@@ -124,7 +123,8 @@ def test_every_member_is_in_exactly_one_group(pairs):
 def test_contiguous_samples_group_alike_in_any_order(order):
     def read(numbers):
         members = [member(f"{n}.{ext}", str(n).encode()) for n in numbers for ext in ("jpg", "txt")]
-        return sorted((g.locator, sorted(m.data for m in g.members.values()))
-                      for g in group_members(members))
+        return sorted(
+            (g.locator, sorted(m.data for m in g.members.values())) for g in group_members(members)
+        )
 
     assert read(order) == read(range(8))

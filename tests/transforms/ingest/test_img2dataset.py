@@ -109,9 +109,13 @@ def test_rows_and_members_without_the_other(read, image):
 
 @pytest.mark.parametrize("algorithm", ["sha256", "md5", "sha1", "sha512"])
 def test_hashes_are_verified_where_bytes_are_the_fetched_ones(read, image, algorithm):
-    schema = SCHEMA.remove(SCHEMA.get_field_index("sha256")).append(pa.field(algorithm, pa.string()))
+    schema = SCHEMA.remove(SCHEMA.get_field_index("sha256")).append(
+        pa.field(algorithm, pa.string())
+    )
     right = hashlib.new(algorithm, image(0)).hexdigest()
-    rows = [{**row(n), algorithm: value} for n, value in enumerate([right.upper(), "0" * 64, right])]
+    rows = [
+        {**row(n), algorithm: value} for n, value in enumerate([right.upper(), "0" * 64, right])
+    ]
     rows[2] |= {"width": 256, "height": 256}
     found = read(rows, tar_of([(one, image(n % 2)) for n, one in enumerate(rows)]), schema=schema)
     first, second, third = (found[f"http://example.org/{n}.jpg"] for n in range(3))

@@ -21,7 +21,10 @@ from transforms.ingest.transcode import transcode_table, transcoded_name
 FILE = Entry("a.parquet", 10, "crc32c:00000000")
 
 
-def cut(root, source, limits=Ingest(), tables=None):
+LIMITS = Ingest()
+
+
+def cut(root, source, limits=LIMITS, tables=None):
     folder = open_folder(str(root))
     return list(cut_slices(folder, source, list_inputs(folder, source), limits, tables))
 
@@ -105,14 +108,22 @@ def test_tables_are_cut_by_their_footers(tmp_path):
 
 
 def test_known_media_bytes_limit_a_slice(tmp_path):
-    images = pa.array([{"bytes": bytes(1000), "path": None}] * 100,
-                      pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
+    images = pa.array(
+        [{"bytes": bytes(1000), "path": None}] * 100,
+        pa.struct([("bytes", pa.binary()), ("path", pa.string())]),
+    )
     table = pa.table({"image": images, "text": [str(n) for n in range(100)]})
-    pq.write_table(table, tmp_path / "a.parquet", row_group_size=50, use_dictionary=False,
-                   compression="none")
+    pq.write_table(
+        table, tmp_path / "a.parquet", row_group_size=50, use_dictionary=False, compression="none"
+    )
     source = TableSource(name="t", type="table", path=str(tmp_path))
     pieces = cut(tmp_path, source, Ingest(part_bytes=30_000))
-    assert [(piece.start, piece.stop) for piece in pieces] == [(0, 25), (25, 50), (50, 75), (75, 100)]
+    assert [(piece.start, piece.stop) for piece in pieces] == [
+        (0, 25),
+        (25, 50),
+        (50, 75),
+        (75, 100),
+    ]
 
 
 def test_new_inputs_leave_the_slices_of_others_alone(tmp_path):
@@ -174,8 +185,10 @@ def test_folders_are_cut_into_runs_of_images_with_their_sidecars(tmp_path):
         return [" ".join(f.name for f in piece.files) for piece in cut(tmp_path, source, limits)]
 
     assert names(Ingest(part_rows=2)) == ["a.jpg a.json a.txt b.jpg", "c.jpg c.png c.txt", "d.jpg"]
-    assert names(Ingest(part_rows=3)) == ["a.jpg a.json a.txt b.jpg c.jpg c.txt",
-                                          "c.png c.txt d.jpg"]
+    assert names(Ingest(part_rows=3)) == [
+        "a.jpg a.json a.txt b.jpg c.jpg c.txt",
+        "c.png c.txt d.jpg",
+    ]
     assert len(names(Ingest(part_bytes=250))) == 3
     assert len(names(Ingest(part_bytes=1))) == 5
     assert len(names(Ingest())) == 1

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import gzip
 import io
-import random
 import tarfile
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,8 +28,10 @@ def header(name: str, size: int = 0, kind: bytes = tarfile.REGTYPE, **more: str)
 @pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.parametrize("packed", [False, True])
 def test_members_come_in_order_whatever_their_size(make_tar, form, packed):
-    members = [(f"{size}.bin", random.Random(size).randbytes(size)) for size in
-               (0, 1, 511, 512, 513, 1024, 70_000)]
+    members = [
+        (f"{size}.bin", np.random.default_rng(size).bytes(size))
+        for size in (0, 1, 511, 512, 513, 1024, 70_000)
+    ]
     data = make_tar(*members, form=form)
     found, broken = read(gzip.compress(data) if packed else data)
     assert found == [(name, len(content), content) for name, content in members]
@@ -48,7 +50,8 @@ def test_long_and_odd_names(make_tar, form):
 def test_only_what_is_wanted_is_read(make_tar, packed):
     data = make_tar(("a", b"x" * 5000), ("b", b"y" * 5000), ("c", b"z"))
     found, broken = read(
-        gzip.compress(data) if packed else data, lambda name, size: {"a": 0, "b": 512}.get(name, size)
+        gzip.compress(data) if packed else data,
+        {"a": 0, "b": 512}.get,
     )
     assert found == [("a", 5000, b""), ("b", 5000, b"y" * 512), ("c", 1, b"z")]
     assert broken == ""
@@ -59,8 +62,9 @@ def test_folders_links_devices_and_sparse_files_are_passed_over():
         *(tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE),
         *(tarfile.FIFOTYPE, tarfile.GNUTYPE_SPARSE),
     ]
-    data = b"".join(header(f"{number}.jpg", kind=kind, link="/etc/passwd")
-                    for number, kind in enumerate(kinds))
+    data = b"".join(
+        header(f"{number}.jpg", kind=kind, link="/etc/passwd") for number, kind in enumerate(kinds)
+    )
     data += header("../../evil.jpg", 1) + b"1".ljust(512, b"\0") + header("/abs.jpg") + bytes(1024)
     assert read(data) == ([("../../evil.jpg", 1, b"1"), ("/abs.jpg", 0, b"")], "")
 
@@ -73,7 +77,7 @@ def test_an_empty_archive_is_whole_and_an_empty_file_is_not(make_tar):
 @pytest.mark.parametrize("packed", [False, True])
 def test_members_before_a_break_survive(make_tar, packed):
     names = [f"{number:03}.jpg" for number in range(20)]
-    data = make_tar(*((name, random.Random(name).randbytes(1000)) for name in names))
+    data = make_tar(*((name, np.random.default_rng(int(name[:3])).bytes(1000)) for name in names))
     for cut in range(1, 20 * 1536, 700):
         part = data[:cut]
         found, broken = read(_cut_gzip(part) if packed else part)
@@ -101,7 +105,9 @@ def test_damage_in_the_middle_is_a_break(make_tar):
     assert "no valid header" in broken
 
 
-@pytest.mark.parametrize("data", [b"junk" * 1000, b"\x1f\x8bjunk" * 100, b"\0" * 100, b"PK\3\4" * 200])
+@pytest.mark.parametrize(
+    "data", [b"junk" * 1000, b"\x1f\x8bjunk" * 100, b"\0" * 100, b"PK\3\4" * 200]
+)
 def test_what_is_no_tar_is_broken(data):
     found, broken = read(data)
     assert found == []
@@ -143,7 +149,9 @@ def test_damaged_headers_never_raise(data):
     sink = io.BytesIO()
     with tarfile.open(fileobj=sink, mode="w", format=data.draw(st.sampled_from(FORMATS))) as tar:
         for number in range(3):
-            info = tarfile.TarInfo("d" * data.draw(st.sampled_from([1, 90, 150])) + f"/{number}.jpg")
+            info = tarfile.TarInfo(
+                "d" * data.draw(st.sampled_from([1, 90, 150])) + f"/{number}.jpg"
+            )
             info.size = 600
             tar.addfile(info, io.BytesIO(bytes([number]) * 600))
     raw = bytearray(sink.getvalue()[:-8192])

@@ -60,8 +60,10 @@ def test_negatives_as_a_list_as_json_and_as_one_text(tmp_path, read):
 
 
 def test_locators_are_ids_or_the_pair(tmp_path, read):
-    rows = [{"id": i, "query": q, "passage": "p", "negatives": ""}
-            for i, q in (("x", "q"), (None, "q"), (None, "r"), (None, " "))]
+    rows = [
+        {"id": i, "query": q, "passage": "p", "negatives": ""}
+        for i, q in (("x", "q"), (None, "q"), (None, "r"), (None, " "))
+    ]
     (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
     named, one, other, blank = read(id_column="id")
     assert named.locator == "x"

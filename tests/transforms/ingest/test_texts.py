@@ -18,7 +18,12 @@ def clean(*texts: RawText, roles: tuple[TextRole, ...] = (), most: int = 100, **
 
 
 def test_primary_text_follows_the_order_of_roles_and_skips_blank_texts():
-    texts = [RawText(TITLE, "a title"), RawText(ALT, " \n"), RawText(ALT, b"alt"), RawText(ALT, "b")]
+    texts = [
+        RawText(TITLE, "a title"),
+        RawText(ALT, " \n"),
+        RawText(ALT, b"alt"),
+        RawText(ALT, "b"),
+    ]
     assert primary_text(texts, (ALT, TITLE)) == texts[2]
     assert primary_text(texts, (TITLE, ALT)) == texts[0]
     assert primary_text(texts) == texts[0]
@@ -61,8 +66,10 @@ def test_clean_texts_are_stripped_primary_first_and_unique_by_role():
     ],
 )
 def test_a_primary_text_at_fault_refuses_the_sample(text, reason, told):
-    sample = clean(RawText(ALT, text), RawText(TITLE, "fine") if reason != "text_missing" else
-                   RawText(TITLE, " "))
+    sample = clean(
+        RawText(ALT, text),
+        RawText(TITLE, "fine") if reason != "text_missing" else RawText(TITLE, " "),
+    )
     assert sample.reason is reason
     assert told in sample.error
     assert sample.media == ()

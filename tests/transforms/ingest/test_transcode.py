@@ -90,10 +90,12 @@ def test_a_transcoded_table_is_named_after_its_input():
         (b'\xef\xbb\xbf"p","t"\na,b\n', [(b"a", b"b")]),
         (b"\n\np,t\n\na,b\n\n\n", [(b"a", b"b")]),
         (b'p,t\n"a,1","b\nc ""d"""\n', [(b"a,1", b'b\nc "d"')]),
-        (b"p,t\n,\n\"\",NA\nnull,NaN\n", [(b"", b""), (b"", b"NA"), (b"null", b"NaN")]),
+        (b'p,t\n,\n"",NA\nnull,NaN\n', [(b"", b""), (b"", b"NA"), (b"null", b"NaN")]),
         (b"p,t\na,\x00b\n", [(b"a", b"\x00b")]),
-        (b"p,t\n\xff,caf\xe9\n\xc3\xa9,\xe2\x82\xac\n",
-         [(b"\xff", b"caf\xe9"), ("é".encode(), "€".encode())]),
+        (
+            b"p,t\n\xff,caf\xe9\n\xc3\xa9,\xe2\x82\xac\n",
+            [(b"\xff", b"caf\xe9"), ("é".encode(), "€".encode())],
+        ),
         (b'p,t\na,5" pipe\nb,it"s\n', [(b"a", b'5" pipe'), (b"b", b'it"s')]),
         (b"p,t\n", []),
         (b"p,t", []),
@@ -335,7 +337,9 @@ def test_any_lines_are_accounted_for(tmp_path_factory, lines):
     with out.open("rb") as file:
         read = list(Table(open_parquet(file), transcoded=True).read(0, summary.rows, ["p"]))
     found = [row["p"] for batch in read for row in batch if isinstance(row, dict)]
-    assert [p for p in found if p is not None][-len(lines):] == [line.hex() for line in lines] or not lines
+    assert [p for p in found if p is not None][-len(lines) :] == [
+        line.hex() for line in lines
+    ] or not lines
 
 
 def test_tables_of_other_files_are_read_as_they_are():

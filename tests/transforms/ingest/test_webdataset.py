@@ -3,7 +3,9 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import tarfile
 
+import numpy as np
 import pytest
 import webdataset
 from hypothesis import given
@@ -45,7 +47,7 @@ def test_what_the_webdataset_library_writes(read, image):
                     "txt": f"caption {number}",
                     "cls": number,
                     "json": {"title": "Title", "width": 8, "license": "CC0", "author": "Ann"},
-                    "npy": __import__("numpy").zeros(3),
+                    "npy": np.zeros(3),
                 }
             )
     samples = read(sink.getvalue())
@@ -198,8 +200,6 @@ def shard_member(kind: str, texts: list[ShardText], **more) -> bytes:
     )
 )
 def test_our_own_shards_give_back_their_texts(tmp_path_factory, texts):
-    import tarfile
-
     told = [ShardText(role=role, text=text, lang=lang) for role, text, lang in texts]
     data = shard_member("pair", told, licence="CC0", attribution="Ann", meta={"a": {"b": [1]}})
     root = tmp_path_factory.mktemp("shards")
