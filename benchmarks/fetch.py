@@ -133,6 +133,7 @@ def slow_server(root: Path) -> Iterator[int]:
     """Runs the late server; gives its port."""
     arguments = [str(root / "images"), str(LATENCY_S), str(STALL_SHARE)]
     with _running([sys.executable, "-m", "benchmarks.slow_server", *arguments]) as process:
+        assert process.stdout is not None  # noqa: S101
         yield int(process.stdout.readline())
 
 
@@ -234,17 +235,18 @@ def fetch_ours(url_list: Path, out: Path) -> None:
     )
     urls = pq.read_table(url_list, columns=["url"]).column("url").to_pylist()
     part = Part("bench", "i0", "0" * 16)
-    statuses, digests, evidence = [], [], []
+    statuses: list[str] = []
+    digests: list[str | None] = []
+    evidence = []
     with Fetcher(settings) as fetcher, MediaTar(out / "part.tar", part) as tar:
         for result in fetcher.fetch(FetchRequest(url) for url in urls):
             evidence.append(result.evidence)
-            if result.refusal is not None:
-                statuses.append(str(result.refusal.reason))
-                digests.append(None)
-                continue
-            digests.append(media_id(result.body))
-            tar.add(digests[-1], result.body)
-            statuses.append("ok")
+            digest = None
+            if result.body is not None:
+                digest = media_id(result.body)
+                tar.add(digest, result.body)
+            digests.append(digest)
+            statuses.append(str(result.refusal.reason) if result.refusal else "ok")
     table = pa.table({"url": urls, "status": statuses, "sha256": digests})
     pq.write_table(table, out / "part.parquet")
     pq.write_table(evidence_table(evidence), out / "evidence.pq")
@@ -284,9 +286,7 @@ def main() -> None:
                         ratios["cpu"].append(speed)
                         ratios["memory"].append(we.peak_mib / they.peak_mib)
                     else:
-                        ratios["wall"].append(
-                            we.images / we.wall_s / (they.images / they.wall_s)
-                        )
+                        ratios["wall"].append(we.images / we.wall_s / (they.images / they.wall_s))
     versions = ("pycurl", "pyarrow")
     figures = [
         Figure("fetch_images_per_cpu_s_vs_img2dataset", median(ratios["cpu"]), "x", ">=", 2),

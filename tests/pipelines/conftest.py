@@ -59,7 +59,7 @@ RunRoute = Callable[..., Work]
 def run_route() -> RunRoute:
     """Returns a function that runs stages of a recipe on a work directory, quietly."""
 
-    def run(  # noqa: PLR0913 - the options of `mixwright run`
+    def run(
         recipe: Recipe | Path,
         work: Path | str,
         settings: Iterable[str] = (),

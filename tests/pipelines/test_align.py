@@ -92,8 +92,8 @@ def _add_shared_texts(corpus: Corpus) -> None:
         corpus.add(f"same/{number}", corpus.image("same"), "our cat on the sofa", None)
     for number in range(20):
         uid = f"eleventh/{number}"
-        corpus.add(uid, corpus.image(f"eleventh/{min(number, 10)}"), "our dog asleep", "")
-        corpus.expected[uid] = Reason.TEXT_SHARED
+        image = corpus.image(f"eleventh/{min(number, 10)}")
+        corpus.add(uid, image, "our dog asleep", Reason.TEXT_SHARED)
 
 
 def _add_alt_texts(corpus: Corpus) -> None:
@@ -198,37 +198,24 @@ def _without(row: Row, names: set[str]) -> Row:
 
 def test_placeholders_are_caught_by_the_length_rule_too(
     corpus: Corpus,
+    work: Work,
     run_route: Callable[..., Work],
     outcomes: Callable[[Work], list[Row]],
-    write_table: Callable[..., Path],
     write_recipe: Callable[..., Path],
     tmp_path: Path,
 ) -> None:
-    rows = [row for row in corpus.rows if row["uid"].startswith("shared/")]
-    write_table(tmp_path / "in" / "all.parquet", rows)
     select = {"extends": "align-2021", "without": ["text_shared"]}
     recipe = write_recipe(tmp_path, [_table()], select=select, dedupe={"edges": []})
-    reasons = {
-        row["locator"]: row["reason"]
-        for row in outcomes(run_route(recipe, tmp_path / "work", last="select"))
-    }
-    short = {uid for uid, reason in reasons.items() if reason == Reason.TEXT_TOO_SHORT}
-    assert short == {row["uid"] for row in rows if row["caption"] in ("alt_img", "1920x1080")}
-    # A text of three words falls to the sharing rule alone.
+    again = run_route(recipe, work.folder.uri, first="select", last="select")
+    reasons = {row["locator"]: row["reason"] for row in outcomes(again)}
+    placeholders = {row["uid"] for row in corpus.rows if row["caption"] in ("alt_img", "1920x1080")}
+    assert len(placeholders) == 22
+    assert {reasons[uid] for uid in placeholders} == {Reason.TEXT_TOO_SHORT}
+    # A text of four words that goes with as many images falls to the sharing rule alone.
     assert reasons["shared/eleven/0"] is None
 
 
-VOCABULARY = {"red": 7, "bird": 7, "red bird": 7, "sings": 6, "bird sings": 5}
-"""N-grams of the toy corpus that occur more than once."""
-
-
-@pytest.mark.parametrize(
-    "count",
-    [{"ngram_vocabulary_size": len(VOCABULARY)}, {"min_ngram_count": 2}],
-    ids=["size", "minimum"],
-)
 def test_one_rare_unigram_or_bigram_drops_a_text(
-    count: Row,
     corpus: Corpus,
     run_route: Callable[..., Work],
     outcomes: Callable[[Work], list[Row]],
@@ -242,29 +229,32 @@ def test_one_rare_unigram_or_bigram_drops_a_text(
         {"uid": uid, "image": corpus.image(uid), "caption": text} for uid, text in texts.items()
     ]
     write_table(tmp_path / "in" / "all.parquet", rows)
-    work = run_route(
-        write_recipe(tmp_path, [_table()], count=count, **ALIGN), tmp_path / "work", last="select"
-    )
-    found = {row["locator"]: (row["reason"], row["value"]) for row in outcomes(work)}
-    assert found == {
+    recipe = write_recipe(tmp_path, [_table()], **ALIGN)
+    expected = {
         **{f"common/{n}": (None, None) for n in range(5)},
         # Every unigram is inside; `sings red` is not.
         "bigram": (Reason.TEXT_RARE_NGRAM, 1),
         # `zebra` and `bird zebra`.
         "unigram": (Reason.TEXT_RARE_NGRAM, 2),
     }
+    # Inside are `red`, `bird` and `red bird` (7 times each), `sings` (6) and `bird sings` (5).
+    for setting in ("count.ngram_vocabulary_size=5", "count.min_ngram_count=2"):
+        work = run_route(recipe, tmp_path / "work", [setting], last="select")
+        found = {row["locator"]: (row["reason"], row["value"]) for row in outcomes(work)}
+        assert found == expected, setting
 
 
-def test_what_img2dataset_keeps_at_an_aspect_ratio_of_3_is_dropped(
+@pytest.fixture(scope="module")
+def curated(
     corpus: Corpus,
     run_route: Callable[..., Work],
     outcomes: Callable[[Work], list[Row]],
     write_recipe: Callable[..., Path],
-    tmp_path: Path,
-) -> None:
-    # `max_aspect_ratio=3` refuses ratios above 3 only, so its output has 603×201 as a success.
-    sizes = {"a": (603, 201), "b": (600, 201)}
-    rows = [
+    tmp_path_factory: pytest.TempPathFactory,
+) -> list[Row]:
+    """Two sources that others have curated, decided under `align-2021`."""
+    folder = tmp_path_factory.mktemp("curated")
+    fetched = [
         {
             "key": key,
             "url": f"https://example.org/{key}.png",
@@ -273,31 +263,34 @@ def test_what_img2dataset_keeps_at_an_aspect_ratio_of_3_is_dropped(
             "error_message": None,
             "image": corpus.image(key, size),
         }
-        for key, size in sizes.items()
+        for key, size in {"a": (603, 201), "b": (600, 201)}.items()
     ]
-    (tmp_path / "in").mkdir()
-    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "in" / "00000.parquet")
-    source = {"name": "fetched", "type": "img2dataset", "path": "in"}
-    work = run_route(write_recipe(tmp_path, [source], **ALIGN), tmp_path / "work", last="select")
-    assert {row["locator"]: row["reason"] for row in outcomes(work)} == {
+    captions = [
+        {"query": caption, "passage": f"caption {number}"}
+        for number, caption in enumerate(CC3M.read_text(encoding="utf-8").splitlines())
+    ]
+    for name, rows in (("fetched", fetched), ("cc3m", captions)):
+        (folder / name).mkdir()
+        pq.write_table(pa.Table.from_pylist(rows), folder / name / "00000.parquet")
+    sources = [
+        {"name": "fetched", "type": "img2dataset", "path": "fetched"},
+        {"name": "cc3m", "type": "text_pairs", "path": "cc3m"},
+    ]
+    return outcomes(run_route(write_recipe(folder, sources, **ALIGN), folder / "w", last="select"))
+
+
+def test_what_img2dataset_keeps_at_an_aspect_ratio_of_3_is_dropped(curated: list[Row]) -> None:
+    # `max_aspect_ratio=3` refuses ratios above 3 only, so its output has 603×201 as a success.
+    assert {row["locator"]: row["reason"] for row in curated if row["source"] == "fetched"} == {
         "https://example.org/a.png": Reason.IMAGE_ASPECT,
         "https://example.org/b.png": None,
     }
 
 
-def test_the_length_rule_drops_only_the_tail_of_clean_captions(
-    run_route: Callable[..., Work],
-    outcomes: Callable[[Work], list[Row]],
-    write_recipe: Callable[..., Path],
-    tmp_path: Path,
-) -> None:
-    captions = CC3M.read_text(encoding="utf-8").splitlines()
-    assert sum(len(caption.split()) for caption in captions) / len(captions) == 10.56
-    rows = [{"query": caption, "passage": f"caption {n}"} for n, caption in enumerate(captions)]
-    (tmp_path / "in").mkdir()
-    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "in" / "cc3m.parquet")
-    source = {"name": "cc3m", "type": "text_pairs", "path": "in"}
-    work = run_route(write_recipe(tmp_path, [source], **ALIGN), tmp_path / "work", last="select")
-    dropped = [row for row in outcomes(work) if row["decision"] == "dropped"]
+def test_the_length_rule_drops_only_the_tail_of_clean_captions(curated: list[Row]) -> None:
+    rows = [row for row in curated if row["source"] == "cc3m"]
+    assert len(rows) == 50
+    assert sum(len(row["text"].split()) for row in rows) / len(rows) == 10.56
+    dropped = [row for row in rows if row["decision"] == "dropped"]
     # One of fifty, 2 %: the caption about a giraffe, which has 30 unigrams.
     assert [(row["reason"], row["value"]) for row in dropped] == [(Reason.TEXT_TOO_LONG, 30)]

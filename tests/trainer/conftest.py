@@ -26,7 +26,7 @@ os.environ |= {
             os.environ.get("XLA_FLAGS", ""),
             "--xla_force_host_platform_device_count=8",
             "--xla_backend_optimization_level=0",
-            "--xla_llvm_disable_expensive_passes=true",
+            "--xla_cpu_use_fusion_emitters=false",
         ]
     ),
     "JAX_COMPILATION_CACHE_DIR": _COMPILED.name,

@@ -79,11 +79,13 @@ def test_a_prompt_for_an_unknown_source_is_refused(make_recipe, tokenizer):
         Preparation(recipe, tokenizer, ["web", "wiki"])
 
 
-def test_a_tokenizer_beyond_the_towers_vocabulary_is_refused(make_recipe, tokenizer):
+def test_a_tokenizer_beyond_the_towers_vocabulary_is_refused(make_recipe):
+    larger = Tokenizer(train_tokenizer([f"{n} zebras" for n in range(999)] * 3, 340), 12)
+    assert larger.vocabulary_size > 300
     tower = {"kind": "text", "size": "mu", "length": 12, "vocabulary_size": 300}
     recipe = make_recipe(model=make_recipe().model.model_dump() | {"positive": tower})
     with pytest.raises(RecipeError, match="above vocabulary_size 300"):
-        Preparation(recipe, tokenizer, ["web"])
+        Preparation(recipe, larger, ["web"])
 
 
 def test_a_feed_yields_every_batch_on_devices_and_closes_its_source(make_recipe, tokenizer):

@@ -1,3 +1,4 @@
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -32,23 +33,21 @@ def test_constant_stays():
 def test_only_matrices_decay():
     parameters = {
         "towers": {
-            "trunk": {"kernel": jnp.ones((2, 2, 2)), "bias": jnp.ones((2, 2))},
-            "norm": {"scale": jnp.ones(2)},
-            "embedder": {"table": jnp.ones((3, 2)), "positions": jnp.ones((4, 2))},
+            "trunk": {"kernel": np.ones((2, 2, 2)), "bias": np.ones((2, 2))},
+            "norm": {"scale": np.ones(2)},
+            "embedder": {"table": np.ones((3, 2)), "positions": np.ones((4, 2))},
         },
-        "objectives": {"softmax": {"log_scale": jnp.ones(())}},
+        "objectives": {"softmax": {"log_scale": np.ones(())}},
     }
     mask = decay_mask(parameters)
     assert mask["towers"]["trunk"] == {"kernel": True, "bias": False}
     assert mask["towers"]["embedder"] == {"table": True, "positions": False}
-    assert mask["objectives"]["softmax"] == {"log_scale": False}
     optimiser = make_optimiser(Optimiser(schedule="constant", weight_decay=0.5), 10)
-    zeros = {
-        **parameters,
-        "towers": {k: {n: a * 0 for n, a in v.items()} for k, v in parameters["towers"].items()},
-    }
-    zeros["objectives"] = {"softmax": {"log_scale": jnp.zeros(())}}
-    updates, _ = optimiser.update(zeros, optimiser.init(parameters), parameters)
-    assert float(updates["towers"]["trunk"]["kernel"][0, 0, 0]) < 0
-    assert float(updates["towers"]["trunk"]["bias"][0, 0]) == 0
-    assert float(updates["objectives"]["softmax"]["log_scale"]) == 0
+
+    @jax.jit
+    def update(parameters):
+        zeros = jax.tree.map(jnp.zeros_like, parameters)
+        return optimiser.update(zeros, optimiser.init(parameters), parameters)[0]
+
+    moved = jax.tree.map(lambda change: bool(np.any(change)), update(parameters))
+    assert moved == mask

@@ -10,7 +10,7 @@ from trainer.step import Features, Side, initial_state, make_step
 from trainer.towers.apply import Towers
 
 OBJECTIVES = [
-    {"kind": "softmax", "hard_negatives": True, "hardness": 5.0, "widths": [32, 16]},
+    {"kind": "softmax", "hard_negatives": True, "hardness": 5.0},
     {"kind": "spread_out", "weight": 0.5},
     {"kind": "matching"},
 ]

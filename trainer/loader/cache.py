@@ -40,6 +40,7 @@ class ShardCache:
         self._max_bytes = max_bytes
         self._copies = open_folder(str(directory))
         self._lock = Lock()
+        self._arriving = 0
         self._fetching: dict[str, Lock] = {}
         directory.mkdir(parents=True, exist_ok=True)
         self._copies.sweep(_LEFT_OVER_S)
@@ -95,13 +96,18 @@ class ShardCache:
                     "the shard was truncated or altered; run `mixwright verify`"
                 )
             self._make_room(shard.bytes)
-            self._copies.create(name, part)
+            try:
+                self._copies.create(name, part)
+            finally:
+                with self._lock:
+                    self._arriving -= shard.bytes
 
     def _make_room(self, wanted: int) -> None:
-        """Removes copies, the least recently used first, until `wanted` bytes fit."""
+        """Removes copies, the least recently used first, until `wanted` more bytes fit."""
         with self._lock:
+            self._arriving += wanted
             copies = self._list()
-            excess = sum(size for _, size, _ in copies) + wanted - self._max_bytes
+            excess = sum(size for _, size, _ in copies) + self._arriving - self._max_bytes
             for _, size, copy in copies:
                 if excess <= 0:
                     break

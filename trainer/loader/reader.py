@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from threading import Lock
 
 from schemas.shards import Shard
-from storage.ranges import GAP
 from storage.readers import Reader
 from trainer.loader.cache import ShardCache
 from trainer.loader.errors import ShardError
@@ -88,7 +87,11 @@ class ShardReader:
             ShardError: the shard is missing, truncated or altered.
         """
         with self._reader(shard) as reader:
-            data = _read_members(reader, members)
+            # One by one: the file is local, and cutting a larger read would copy every image.
+            data = {
+                name: reader.read_at(member.offset, member.length)
+                for name, member in members.items()
+            }
         if self._verify:
             for name, member in members.items():
                 if not index.verified[member.row]:
@@ -182,18 +185,3 @@ class ShardReader:
                 if entry.index is not None:
                     total -= len(entry.index)
                     del self._indexes[name]
-
-
-def _read_members(reader: Reader, members: Mapping[str, Member]) -> dict[str, bytes]:
-    """Reads members of one sample, which lie side by side, at once; far ones one by one."""
-    start = min(member.offset for member in members.values())
-    stop = max(member.offset + member.length for member in members.values())
-    if stop - start > sum(member.length for member in members.values()) + GAP:
-        return {
-            name: reader.read_at(member.offset, member.length) for name, member in members.items()
-        }
-    data = reader.read_at(start, stop - start)
-    return {
-        name: data[member.offset - start : member.offset - start + member.length]
-        for name, member in members.items()
-    }

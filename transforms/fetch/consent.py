@@ -26,7 +26,7 @@ CONSENT_HEADERS = ("x-robots-tag", "tdm-reservation", "tdm-policy")
 
 # `unavailable_after: <date>` has commas and colons of its own, and refuses nothing now.
 _DATED = re.compile(r"unavailable_after\s*:.*", re.IGNORECASE)
-_AGENT = re.compile(r"\s*([A-Za-z][A-Za-z0-9_-]*)\s*:\s*(.*)", re.DOTALL)
+_AGENT = re.compile(r"\s*(\*|[A-Za-z][A-Za-z0-9_-]*)\s*:\s*(.*)", re.DOTALL)
 _VALUED = frozenset({"max-snippet", "max-image-preview", "max-video-preview"})
 
 
@@ -84,7 +84,7 @@ def refuse_words(value: str, consent: Consent, product: str) -> str:
 
 def parse_robots(body: bytes) -> Protego:
     """Returns the rules of a robots.txt, of which the first `MAX_ROBOTS_BYTES` count (RFC 9309)."""
-    return Protego.parse(body[:MAX_ROBOTS_BYTES].decode("utf-8", "replace"))
+    return Protego.parse(body[:MAX_ROBOTS_BYTES].decode("utf-8-sig", "replace"))
 
 
 def parse_tdmrep(body: bytes) -> Protego | None:

@@ -71,9 +71,7 @@ class Fetcher:
             settings.dns_threads, settings.dns_ttl_s, settings.deadlines.dns_s, lookup
         )
         self._hosts = Hosts(settings.politeness)
-        self._sites = Sites(
-            settings.consent, settings.product, self._read_plain, self._hosts.slow_down
-        )
+        self._sites = Sites(settings, self._read_plain, self._hosts.slow_down)
         self._loop = asyncio.new_event_loop()
         self._transport = Transport(settings)
         self._connections = asyncio.Semaphore(settings.connections)

@@ -11,10 +11,11 @@ from functools import partial
 
 from protego import Protego
 
-from schemas.fetch import Consent
+from schemas.fetch import Fetch
 from schemas.reasons import Reason
 from transforms.fetch.consent import parse_robots, parse_tdmrep
 from transforms.fetch.records import Refusal, RefusedError
+from transforms.fetch.retries import retry_pause_s
 from transforms.fetch.transport import Answer
 from transforms.fetch.urls import FetchUrl, parse_url
 
@@ -43,14 +44,14 @@ class Sites:
 
     def __init__(
         self,
-        consent: Consent,
-        product: str,
+        settings: Fetch,
         read: ReadPlain,
         slow_down: Callable[[str, float], None],
     ) -> None:
         """Reads with `read`; `slow_down` is told the `Crawl-delay` of hosts that state one."""
-        self._consent = consent
-        self._product = product
+        self._consent = settings.consent
+        self._product = settings.product
+        self._retries = settings.retries
         self._read = read
         self._slow_down = slow_down
         self._known: OrderedDict[str, tuple[_Site, float]] = OrderedDict()
@@ -99,6 +100,16 @@ class Sites:
             self._known.popitem(last=False)
 
     async def _read_site(self, url: FetchUrl) -> _Site:
+        """Reads the rules of a site, with the retries that its rows would have."""
+        site = await self._try_site(url)
+        for attempt in range(1, self._retries.attempts):
+            if site.refusal is None or not site.refusal.transient:
+                break
+            await asyncio.sleep(retry_pause_s(url.origin, attempt, self._retries.pause_s))
+            site = await self._try_site(url)
+        return site
+
+    async def _try_site(self, url: FetchUrl) -> _Site:
         try:
             robots = await self._read_robots(url) if self._consent.robots else None
             tdm = await self._read_tdmrep(url) if self._consent.tdm else None

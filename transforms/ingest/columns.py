@@ -112,10 +112,10 @@ def readable_names(columns: Sequence[Column]) -> list[str]:
     return list(dict.fromkeys(column.name for column in columns if _is_readable(column.type)))
 
 
-def bytes_column(columns: Sequence[Column]) -> str:
-    """Returns the name of the column that is recognised as media bytes; empty where none is."""
+def bytes_column(columns: Sequence[Column], wanted: Sequence[str] = DATA_COLUMNS) -> str:
+    """Returns the first of the `wanted` columns that holds bytes; empty where none does."""
     names = (column.name for column in columns if _holds_bytes(column.type))
-    return next(iter(pick(names, DATA_COLUMNS)), "")
+    return next(iter(pick(names, wanted)), "")
 
 
 def _text_pair_columns(

@@ -26,6 +26,10 @@ from transforms.ingest.rows import plain_id
 from transforms.ingest.webdataset import read_tar
 
 SUCCESS = "success"
+
+ENCODE_FORMATS = ("jpg", "png", "webp")
+"""Names of the column that holds the media, with `output_format=parquet`."""
+
 HASHES = ("sha256", "sha512", "sha1", "md5")
 """Columns that hold a digest of the bytes as fetched, named after the algorithm."""
 
@@ -61,7 +65,7 @@ def read_shard(folder: Folder, files: Sequence[Entry], limits: Ingest) -> Iterat
     broken = ""
     if tar is not None:
         for key, sample in read_tar(folder, tar, limits):
-            rows = waiting.get(key, [])
+            rows = waiting.get(key, []) if key else []
             yield _joined(sample, rows.pop(0)) if rows else _alone(sample)
             broken = broken or ("" if key else sample.error)
     reason = Reason.CONTAINER_TRUNCATED if broken else Reason.MEDIA_MISSING
@@ -73,7 +77,7 @@ def _read_parquet(file: BinaryIO, shard: str, limits: Ingest) -> Iterator[tuple[
     """Yields key and sample of each row: with media only where the row itself holds them."""
     parquet = open_parquet(file)
     columns = columns_of(parquet)
-    data = bytes_column(columns)
+    data = bytes_column(columns, ENCODE_FORMATS)
     names = [name for name in readable_names(columns) if name != data]
     fields = recognise(names)
     wanted = [*names, data] if data else names
@@ -88,7 +92,11 @@ def _read_parquet(file: BinaryIO, shard: str, limits: Ingest) -> Iterator[tuple[
                 attribution=record.attribution,
                 meta=record.meta,
             )
-            yield key, _with_outcome(sample, row.get(data), limits.max_media_bytes)
+            yield key, _with_outcome(sample, _bytes(row.get(data)), limits.max_media_bytes)
+
+
+def _bytes(value: object) -> bytes | None:
+    return value if isinstance(value, bytes) else None
 
 
 def _with_outcome(sample: RawSample, data: bytes | None, max_media_bytes: int) -> RawSample:

@@ -38,14 +38,12 @@ def open_parquet(file: BinaryIO) -> pq.ParquetFile:
             file,
             pre_buffer=False,
             buffer_size=_READ_AHEAD_BYTES,
-            # A file may declare any type of this process as the type of its column.
-            arrow_extensions_enabled=False,
         )
 
 
 def columns_of(parquet: pq.ParquetFile) -> list[Column]:
     """Returns the columns of an open file."""
-    return [Column(field.name, field.type) for field in parquet.schema_arrow]
+    return [Column(field.name, _storage_type(field.type)) for field in parquet.schema_arrow]
 
 
 def read_rows(
@@ -110,7 +108,14 @@ def _plain_rows(batch: pa.RecordBatch) -> list[Row]:
     ]
 
 
+def _storage_type(kind: pa.DataType) -> pa.DataType:
+    """Returns what values are stored as: a file may declare any extension type."""
+    return kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
+
+
 def _plain_column(column: pa.Array) -> pa.Array:
+    if isinstance(column, pa.ExtensionArray):
+        column = column.storage
     if types.is_timestamp(column.type):
         # As UTC: a zone that this machine does not know must not matter.
         column = column.cast(pa.timestamp(column.type.unit))

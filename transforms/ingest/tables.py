@@ -115,7 +115,9 @@ class Table:
             for rows in read_rows(self._parquet, start, stop, names):
                 yield [*rows]
             return
-        places = {column.name: str(at) for at, column in enumerate(self.columns)}
+        places: dict[str, str] = {}
+        for at, column in enumerate(self.columns):
+            places.setdefault(column.name, str(at))
         in_json = self._format == "jsonl"
         stored = {name: JSON_COLUMN if in_json else places[name] for name in names}
         wanted = [*dict.fromkeys(stored.values()), MALFORMED_COLUMN]

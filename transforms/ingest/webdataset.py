@@ -60,7 +60,7 @@ def read_tar(
 
 
 def _read_group(group: Group, locator: str, named: TextMembers, max_media_bytes: int) -> RawSample:
-    """Returns the raw sample of a group: its first image, its texts, and small members as `meta`."""
+    """Returns the raw sample of a group: its first image, its texts, small members as `meta`."""
     members, images = group.members, group.images
     used = {*images, "json", *(name for _, name in named)}
     if not named:

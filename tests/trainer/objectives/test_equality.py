@@ -84,7 +84,7 @@ def mesh_of(devices):
 
 
 SIZE = 13
-SHARDED = ["align", "samtone", "gemma", "siglip", "spread_out", "similarity"]
+SHARDED = ["samtone", "gemma", "siglip", "similarity"]
 
 
 @functools.cache
@@ -115,7 +115,7 @@ def value_and_gradients(name, devices, pairs):
     [
         *((name, 1) for name in OBJECTIVES),
         *((name, 8) for name in SHARDED),
-        *((name, devices) for name in ("samtone", "siglip") for devices in (2, 4)),
+        *(("samtone", devices) for devices in (2, 4)),
     ],
 )
 def test_blocks_and_devices_change_nothing(name, devices):
@@ -126,7 +126,7 @@ def test_blocks_and_devices_change_nothing(name, devices):
         np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-6)
 
 
-@pytest.mark.parametrize(("size", "rows"), [(1, 3), (2, 1), (7, 7), (16, 5)])
+@pytest.mark.parametrize(("size", "rows"), [(1, 3), (16, 5)])
 def test_block_sizes_change_nothing(size, rows):
     objective = OBJECTIVES["gemma"]
     pairs = random_pairs(size)

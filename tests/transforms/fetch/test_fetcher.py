@@ -348,6 +348,15 @@ def test_a_robots_txt_that_is_out_of_order_forbids_all(
     assert (result.refusal.reason, result.refusal.transient) == (ROBOTS, True)
 
 
+def test_robots_txt_is_tried_again(server: HostileServer, settings: Fetch) -> None:
+    server.routes["/robots.txt"] = lambda request: request.answer(
+        "503 Service Unavailable" if request.number == 1 else "404 Not Found"
+    )
+    again = changed(settings, consent=Consent(tdm=False), retries=Retries(attempts=2, pause_s=0.01))
+    (result,) = fetch(again, server.url("/ok.jpg"))
+    assert result.refusal is None
+
+
 @pytest.mark.parametrize("path", ["/404", "/410", "/html"])
 def test_a_robots_txt_that_is_not_there_allows_all(
     server: HostileServer, settings: Fetch, path: str

@@ -4,7 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transforms.ingest.groups import MAX_WAITING, group_members, is_media, is_text, split_name
+from transforms.ingest.groups import (
+    MAX_MEMBERS,
+    MAX_WAITING,
+    group_members,
+    is_media,
+    is_text,
+    split_name,
+)
 from transforms.ingest.tars import Member
 
 
@@ -96,6 +103,23 @@ def test_a_repeated_key_is_an_input_of_its_own_named_by_content():
     assert locators[1].startswith("a#")
     assert locators[1] == locators[3]
     assert len(set(locators)) == 4
+
+
+def test_of_several_images_only_one_keeps_its_bytes():
+    names = ["k.a.b.jpg", "k.thumb.jpg", "k.png", "k.jpg", "k.webp", "k.txt"]
+    (group,) = group_members([member(name, b"bytes") for name in names])
+    assert group.images == ["jpg", "png", "webp", "thumb.jpg", "a.b.jpg"]
+    assert [name for name, one in group.members.items() if one.data] == ["jpg", "txt"]
+    assert all(one.size == 5 for one in group.members.values())
+
+
+def test_a_sample_has_no_endless_members():
+    names = [f"k.{number}.cls" for number in range(MAX_MEMBERS * 2 + 1)]
+    assert [len(one.members) for one in group_members(map(member, names))] == [
+        MAX_MEMBERS,
+        MAX_MEMBERS,
+        1,
+    ]
 
 
 def test_the_same_extension_twice_begins_another_sample():

@@ -184,3 +184,20 @@ def test_keys_that_come_twice_take_their_rows_in_turn(read, image):
         "http://example.org/0.jpg": image(0),
         "http://example.org/1.jpg": image(1),
     }
+
+
+def test_rows_without_keys_wait_for_nothing(read, image):
+    schema = SCHEMA.remove(SCHEMA.get_field_index("key"))
+    tar = tar_of([(row(9), image(9))])
+    found = read([row(0, image(0))], tar[:2000], schema=schema)
+    assert found["http://example.org/0.jpg"].reason is Reason.CONTAINER_TRUNCATED
+    assert found["00000.tar"].reason is Reason.CONTAINER_TRUNCATED
+
+
+def test_other_columns_of_bytes_are_no_media(read, image):
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    schema = SCHEMA.append(pa.field("image", kind)).append(pa.field("jpg", kind))
+    rows = [{**row(n), "image": {"bytes": b"x"}, "jpg": {"bytes": b"x"}} for n in range(2)]
+    found = read(rows, tar_of([(row(0), image(0))]), schema=schema)
+    assert found["http://example.org/0.jpg"].media[0].data == image(0)
+    assert found["http://example.org/1.jpg"].reason is Reason.MEDIA_MISSING
