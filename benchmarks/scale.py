@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ast
 import json
+import pickle
 import re
 import sys
 import sysconfig
@@ -43,6 +44,8 @@ from transforms.counts.ngrams import read_ngrams
 from transforms.ingest.blocklist import load_block_list
 from transforms.ingest.commit import commit_part
 from transforms.parts.tables import PartFile, encode_table, read_table
+from transforms.parts.work import NumberedPart
+from transforms.shards.series import build_records
 from transforms.signals.image import measure_images
 from transforms.signals.text import measure_texts
 from transforms.work import Work
@@ -110,13 +113,13 @@ def part_cost(folder: str) -> Iterator[tuple[str, float]]:
     texts = captions(CAPTIONS)
     blobs = [random.bytes(60_000) for _ in range(1000)]
     block = load_block_list(work.recipe.ingest.block, MAX_PIXELS)
-    large = [_pair(number, texts[number], blob) for number, blob in enumerate(blobs)]
+    large = [_pair(f"{number}", texts[number], blob) for number, blob in enumerate(blobs)]
     file = PartFile(Part("i0", "large", PART.part.name), 1)
     yield (
         "ingest_60kB_ms",
         cpu_ms(partial(commit_part, work.ingest, file, [large], block)) / len(large),
     )
-    small = [_pair(number, text, random.bytes(64)) for number, text in enumerate(texts)]
+    small = [_pair(random.bytes(12).hex(), text, random.bytes(64)) for text in texts]
     commit_part(work.ingest, PART, [small], block)
     found = read_ngrams(work.ingest, PART)
     yield "words_per_text", (len(found.keys) / len(texts) + 1) / 2
@@ -129,8 +132,8 @@ def part_cost(folder: str) -> Iterator[tuple[str, float]]:
         yield f"stored_{name.replace('/', '_')}_bytes", size / len(texts)
 
 
-def _pair(number: int, text: str, data: bytes) -> RawSample:
-    locator = f"https://images.example/{number * 7919:012d}/picture.jpg"
+def _pair(name: str, text: str, data: bytes) -> RawSample:
+    locator = f"https://images.example/{name}/picture.jpg"
     texts = (RawText(TextRole.ALT, text),)
     return RawSample(locator, texts=texts, media=(RawMedia(MediaRole.IMAGE, data),))
 
@@ -217,6 +220,11 @@ def shard_cost(folder: str) -> Iterator[tuple[str, float]]:
     indexes = sum(len(work.read(shard.index)) for shard in shards)
     yield "stored_shard_texts_bytes", (sum(shard.bytes for shard in shards) - media) / samples
     yield "stored_index_bytes", indexes / samples
+    rows = source("0000")
+    ranks = np.arange(len(rows)) + 10**9
+    lines = [one.to_line() for one in build_records(rows, ranks, np.arange(len(rows)), None)]
+    yield "shard_reference_bytes", np.mean([len(line) for line in lines]).item()
+    yield "part_description_bytes", len(pickle.dumps(NumberedPart(10**5, PART, 10**4)))
 
 
 def main() -> None:

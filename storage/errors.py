@@ -13,6 +13,10 @@ class StorageError(OSError):
     """
 
 
+class OutsideFolderError(StorageError):
+    """A name leads, by a symbolic link, to a place outside the folder that was opened."""
+
+
 def no_such_file(location: str) -> FileNotFoundError:
     """Returns the error for a file that is not there.
 

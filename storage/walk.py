@@ -6,7 +6,7 @@ import errno
 import os
 from typing import TYPE_CHECKING
 
-from storage.errors import StorageError
+from storage.errors import OutsideFolderError, StorageError
 from storage.names import TEMPORARY_PREFIX, Entry, check_name
 
 if TYPE_CHECKING:
@@ -51,14 +51,14 @@ def check_inside(root: str, path: str) -> None:
         path: absolute path below `root` by name. Need not exist.
 
     Raises:
-        StorageError: `path` resolves to a place outside what `root` resolves to.
+        OutsideFolderError: `path` resolves to a place outside what `root` resolves to.
     """
     real = os.path.realpath(path)
     if real == path:
         return
     inside = os.path.realpath(root)
     if real != inside and not real.startswith(f"{inside.rstrip('/')}/"):
-        raise StorageError(
+        raise OutsideFolderError(
             f"{path!r} is a symbolic link, or lies behind one, to {real!r}, outside {root!r}; put "
             "a copy there instead, or open the folder that the link leads to"
         )

@@ -16,7 +16,7 @@ from transforms.ingest.inputs import SourceError
 DATA_COLUMNS = ("image", "jpg", "jpeg", "png", "webp", "img", "image_bytes", "bytes")
 PATH_COLUMNS = (
     *("file_name", "filepath", "file_path", "image_path", "img_path", "path", "filename"),
-    *("image_file", "image", "img"),
+    *("image_file", "file", "image", "img"),
 )
 URL_COLUMNS = ("url", "image_url", "img_url", "image_link")
 ID_COLUMNS = ("uid",)

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from schemas.reasons import Reason
+from storage.errors import OutsideFolderError
 from storage.folders import Folder, check_name
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|data:|file:|[A-Za-z]:[\\/]")
@@ -64,6 +65,9 @@ def read_media(folder: Folder, name: str, max_bytes: int) -> bytes | Refused:
         reader = folder.open_reader(name)
     except FileNotFoundError:
         return Refused(Reason.MEDIA_MISSING, f"{name!r} is not there")
+    except OutsideFolderError:
+        error = f"{name!r} is, or lies behind, a link that leads out of the folder of the media"
+        return Refused(Reason.MEDIA_REFUSED_PATH, error)
     with reader:
         return too_large(name, reader.size, max_bytes) or reader.read_at(0, reader.size)
 

@@ -74,3 +74,13 @@ def test_reads_media_up_to_the_limit(tmp_path):
         missing = read_media(folder, name, 5)
         assert isinstance(missing, Refused)
         assert missing.reason is Reason.MEDIA_MISSING
+
+
+def test_a_link_that_leads_out_of_the_folder_is_refused(tmp_path):
+    (tmp_path / "secret").write_bytes(b"...")
+    (tmp_path / "media").mkdir()
+    (tmp_path / "media" / "a.jpg").symlink_to(tmp_path / "secret")
+    found = read_media(open_folder(str(tmp_path / "media")), "a.jpg", 100)
+    assert isinstance(found, Refused)
+    assert found.reason is Reason.MEDIA_REFUSED_PATH
+    assert "secret" not in found.error
