@@ -10,13 +10,15 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from pipelines.cards.funnel import SourceFunnel, describe_rule, read_funnel
+from pipelines.cards.examples import draw_examples
+from pipelines.cards.funnel import SourceFunnel, describe_rule, read_funnel, total_dropped
 from pipelines.cli.failures import explained
 from pipelines.cli.look import print_story
 from pipelines.cli.options import AsJson, Settings, Threads
 from pipelines.cli.run import open_work, run_recipe
 from pipelines.recipes import load_recipe
 from schemas.recipe import Recipe
+from transforms.decisions.ledger import KEPT
 from transforms.work import Work
 
 
@@ -46,9 +48,12 @@ def _show(work: Work) -> None:
     funnels = read_funnel(work)
     console.print()
     console.print(_funnel_table(funnels, work.recipe))
-    for decision in ("kept", "dropped"):
-        console.print(f"\n[bold]one {decision} sample[/]")
-        print_story(work, example_of(work, decision), console)
+    hardest = total_dropped(funnels).most_common(1)[0][0]
+    examples = draw_examples(work, 1)
+    for title, name in (("a kept sample", KEPT), ("a dropped sample", hardest)):
+        for example in examples.get(name, []):
+            console.print(f"\n[bold]{title}[/]")
+            print_story(work, example.sample_id, console)
 
 
 def _funnel_table(funnels: list[SourceFunnel], recipe: Recipe) -> Table:

@@ -30,16 +30,17 @@ def explained() -> Iterator[None]:
     try:
         yield
     except _WRONG as error:
-        _say(error)
+        say(str(error))
         raise typer.Exit(WRONG) from None
     except _FAILED as error:
-        _say(error)
+        say(str(error))
         raise typer.Exit(FAILED) from None
 
 
-def _say(error: Exception) -> None:
+def say(message: str) -> None:
+    """Prints a message to standard error."""
     # Beam appends the step's name to the message of what a worker raises.
-    message = str(error).partition(" [while running ")[0]
+    message = message.partition(" [while running ")[0]
     Console(stderr=True, highlight=False, markup=False, soft_wrap=True).print(
         f"mixwright: {message}"
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from pipelines.cli import demo, doctor, init, look, run
+from pipelines.cli import demo, doctor, init, look, run, trainer
 
 app = typer.Typer(
     name="mixwright",
@@ -25,6 +25,9 @@ app.command("ledger", rich_help_panel="Look")(look.ledger)
 app.command("explain", rich_help_panel="Look")(look.explain)
 app.command("slice", rich_help_panel="Look")(look.slice_)
 app.command("verify", rich_help_panel="Look")(look.verify)
+for command in (trainer.train, trainer.evaluate, trainer.audit, trainer.export):
+    name = command.__name__
+    app.command(name, rich_help_panel="Train", context_settings=trainer.PASS_ON)(command)
 app.command("doctor", rich_help_panel="Operate")(doctor.doctor)
 
 

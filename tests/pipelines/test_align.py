@@ -261,7 +261,7 @@ def curated(
             "caption": f"the long fence of farm {key}",
             "status": "success",
             "error_message": None,
-            "image": corpus.image(key, size),
+            "png": corpus.image(key, size),
         }
         for key, size in {"a": (603, 201), "b": (600, 201)}.items()
     ]

@@ -72,8 +72,8 @@ RULE_TEXTS = {
     Reason.TEXT_REPETITION: "boat boat boat boat boat boat",
     Reason.TEXT_CAPITALS: "THE GREEN BOAT ON THE LAKE",
     Reason.TEXT_TOO_SHORT: "green boat",
-    Reason.TEXT_TOO_LONG: "the boat that we saw on a lake near your old house one day in May was green "
-    "with two white lines",
+    Reason.TEXT_TOO_LONG: "the boat that we saw on a lake near your old house one day in May was "
+    "green with two white lines",
     Reason.TEXT_LANGUAGE: "Das grüne Boot liegt am Ufer des Sees und wartet auf uns",
 }
 

@@ -1,6 +1,6 @@
-"""Lists as Conceptual Captions publishes them, made into TSV that any reader takes.
+r"""Lists as Conceptual Captions publishes them, made into TSV that any reader takes.
 
-CC3M has `caption \\t url`, CC12M `url \\t caption`; neither has a header, and quotes are plain
+CC3M has `caption \t url`, CC12M `url \t caption`; neither has a header, and quotes are plain
 characters.
 """
 
