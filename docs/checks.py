@@ -58,6 +58,8 @@ def unknown_commands(page: Path, app: typer.Typer, targets: set[str]) -> Iterato
             if command is None:
                 yield f"{page}: `mixwright {match['name']}`: there is no such command"
                 continue
+            if command.context_settings.get("ignore_unknown_options"):
+                continue  # options are those of the program that it starts
             known = {option for parameter in command.params for option in parameter.opts}
             own = match["rest"].partition(" -- ")[0]
             for option in _OPTION.findall(own):

@@ -1,6 +1,6 @@
 """Writes the pages that follow from the code, and checks all pages.
 
-python -m docs.generate            writes docs/records.md and docs/route.md
+python -m docs.generate            writes docs/records.md, docs/route.md, docs/scale.md
 python -m docs.generate --check    writes nothing; fails where a page is stale or says something
                                    that does not exist
 """
@@ -13,13 +13,14 @@ from collections.abc import Callable, Iterator, Sequence
 from difflib import unified_diff
 from pathlib import Path
 
-from docs import records, route
+from docs import records, route, scale
 from docs.checks import ROOT, broken_links, make_targets, pages, unknown_commands
 from pipelines.cli.main import app
 
 GENERATED: dict[str, Callable[[], str]] = {
     "docs/records.md": records.page,
     "docs/route.md": route.page,
+    "docs/scale.md": scale.page,
 }
 """The program of each page, by its path in the repository."""
 

@@ -67,9 +67,9 @@ def stage_record(stage: str) -> str:
     return f"runs/{stage}.json"
 
 
-def shard_folder(source: str, intake: str, digest: str) -> str:
-    """Returns the folder of the shards of a source's intake."""
-    return f"shards/{source}/{intake}/{digest}"
+def shard_folder(source: str, intake: str, split: str, digest: str) -> str:
+    """Returns the folder of the shards of one split of a source's intake."""
+    return f"shards/{source}/{intake}/{split}-{digest}"
 
 
 def manifest(mixture: str) -> str:

@@ -272,6 +272,26 @@ class Select(_Model):
     rules: tuple[Rule, ...] = Field(default=(), max_length=100)
 
 
+SplitName = Literal["train", "test"]
+
+
+class Split(_Model):
+    """Which kept samples are held out for evaluation.
+
+    Attributes:
+        held_out: share of kept samples that go to the `test` split, decided by a keyed hash of the
+            decoded pixels (of the sample's id, where it has no image): an image never lies on both
+            sides, whatever its captions.
+    """
+
+    held_out: float = Field(default=0.0, ge=0, le=0.5, allow_inf_nan=False)
+
+    @property
+    def names(self) -> tuple[SplitName, ...]:
+        """The splits that there are."""
+        return ("train", "test") if self.held_out else ("train",)
+
+
 class TrainView(_Model):
     """A re-encoded image in place of the original bytes.
 
@@ -300,6 +320,7 @@ class Mixture(_Model):
     """A weighted choice of sources.
 
     Attributes:
+        split: which samples it has.
         weights: by source; sources that are not named are not in the mixture. Empty: all sources,
             in proportion to their samples.
         interleave: also write one series of tars with the sources already mixed, for readers that
@@ -307,6 +328,7 @@ class Mixture(_Model):
     """
 
     name: str = "default"
+    split: SplitName = "train"
     weights: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = {}
     interleave: bool = False
 
@@ -336,6 +358,7 @@ class Recipe(_Model):
     count: Count = Count()
     dedupe: Dedupe = Dedupe()
     select: Select = Select()
+    split: Split = Split()
     shard: ShardSettings = ShardSettings()
     mixtures: tuple[Mixture, ...] = (Mixture(),)
     card: Card = Card()
@@ -355,6 +378,11 @@ class Recipe(_Model):
                 raise ValueError(
                     f"mixture {mixture.name!r} weighs the unknown source {unknown[0]!r}; "
                     f"sources are {', '.join(names)}"
+                )
+            if mixture.split not in self.split.names:
+                raise ValueError(
+                    f"mixture {mixture.name!r} is of the split {mixture.split!r}, but nothing is "
+                    "held out; set split.held_out, for example to 0.1"
                 )
             if mixture.weights and not any(mixture.weights.values()):
                 raise ValueError(f"mixture {mixture.name!r}: every weight is 0; raise one")

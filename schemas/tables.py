@@ -66,6 +66,7 @@ LEDGER = pa.schema(
         pa.field("threshold", pa.dictionary(pa.int8(), pa.string())),
         pa.field("cluster_id", pa.string()),
         pa.field("keeper_id", pa.string()),
+        pa.field("split", pa.dictionary(pa.int8(), pa.string())),
     ]
 )
 

@@ -56,7 +56,7 @@ def export_safetensors(model: Embedder, record: Record, folder: Path) -> list[Pa
     }
     config = record.model_dump(mode="json")
     files = {
-        PARAMETERS: save(flat, metadata={"format": "mixwright", "step": str(record.step)}),
+        PARAMETERS: save(flat),
         CONFIG: (json.dumps(config, indent=1, sort_keys=True) + "\n").encode(),
     }
     if model.tokenizer is not None:

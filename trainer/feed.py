@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
@@ -29,14 +28,10 @@ class Fed:
     Attributes:
         features: global arrays.
         keys: keys of this host's rows.
-        rows: rows of this host by position of the source, masked ones left out.
-        bad: masked rows of this host.
     """
 
     features: Features
     keys: list[str]
-    rows: Counter[int]
-    bad: int
 
 
 class Preparation:
@@ -87,6 +82,7 @@ class Preparation:
             query=query,
             positive=positive,
             mask=np.asarray(batch.mask & has_query & has_positive),
+            source=batch.source,
             query_id=split_ids(batch.query_id),
             positive_id=split_ids(batch.positive_id),
             negative=negative,
@@ -161,10 +157,4 @@ class Feed:
         if batch is None:
             return None
         features = self._preparation.features(batch)
-        good = np.asarray(features.mask)
-        return Fed(
-            features=to_devices(features, self._mesh),
-            keys=batch.keys,
-            rows=Counter(batch.source[good].tolist()),
-            bad=int(len(good) - good.sum()),
-        )
+        return Fed(to_devices(features, self._mesh), batch.keys)

@@ -20,8 +20,11 @@ from trainer.towers.settings import ImageTower, TextTower
 TOKENIZER = "tokenizer.model"
 """Name of the tokenizer below the run's folder."""
 
-LEDGER = "bad_samples.jsonl"
-"""Name of the ledger of bad samples below the run's folder."""
+LEDGER = "bad_samples"
+"""Stem of the ledgers of bad samples below the run's folder, JSONL."""
+
+METRICS = "metrics"
+"""Stem of the files of metrics below the run's folder, JSONL."""
 
 _CAPTION_BATCH = 1024
 
@@ -65,7 +68,7 @@ def make_loader(recipe: TrainRecipe, mixture: Mixture, folder: Path) -> Loader:
             roles=tuple(dict.fromkeys(role for role in roles if role)),
             arrays={name: inputs.teacher_width or 0 for name in teachers if name},
             max_bad_rate=data.max_bad_rate,
-            ledger=folder / LEDGER,
+            ledger=host_file(folder, LEDGER),
             threads=data.threads,
             cache=Path(data.cache) if data.cache else None,
             host=jax.process_index(),
@@ -74,6 +77,12 @@ def make_loader(recipe: TrainRecipe, mixture: Mixture, folder: Path) -> Loader:
         return Loader(mixture, options, schedule=_schedule(recipe, mixture))
     except ValueError as error:
         raise RecipeError(f"train.data: {error}") from error
+
+
+def host_file(folder: Path, stem: str) -> Path:
+    """Returns this host's JSONL file: hosts share the folder, and each writes its own."""
+    host = jax.process_index()
+    return folder / (f"{stem}.jsonl" if host == 0 else f"{stem}.host{host}.jsonl")
 
 
 def _schedule(recipe: TrainRecipe, mixture: Mixture) -> SourceSchedule | None:

@@ -9,9 +9,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-METRICS = "metrics.jsonl"
-"""Name of the file below the run's folder."""
-
 
 class Writer(Protocol):
     """What TensorBoard's `SummaryWriter` classes offer."""
@@ -29,22 +26,21 @@ class Journal:
     """Appends a line of metrics per logged step. Use it as a context."""
 
     def __init__(
-        self, folder: Path, start: int, tensorboard: Writer | None = None, quiet: bool = False
+        self, path: Path, start: int, tensorboard: Writer | None = None, quiet: bool = False
     ) -> None:
         """Opens the journal; lines of steps after `start`, of a run that was killed, are dropped.
 
         Args:
-            folder: of the run.
+            path: of the JSONL file.
             start: step that the run starts or resumes at.
             tensorboard: takes every number too.
             quiet: print nothing to standard error.
         """
-        self.path = folder / METRICS
-        kept = [line for line in read_journal(self.path) if line["step"] <= start]
-        temporary = self.path.with_suffix(".part")
+        kept = [line for line in read_journal(path) if line["step"] <= start]
+        temporary = path.with_suffix(".part")
         temporary.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
-        temporary.replace(self.path)
-        self._file = self.path.open("a", encoding="utf-8")
+        temporary.replace(path)
+        self._file = path.open("a", encoding="utf-8")
         self._tensorboard = tensorboard
         self._quiet = quiet
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
+import numpy as np
 from jax.experimental import multihost_utils
+from numpy.typing import NDArray
 
 from trainer.checkpoints import Checkpoints, Record
 from trainer.feed import Fed, Feed
@@ -55,10 +57,9 @@ class _Window:
     """What happened since the last line of metrics."""
 
     began: float
+    rows: NDArray[np.int64]
     steps: int = 0
     waited: float = 0.0
-    bad: int = 0
-    rows: Counter[int] = dataclasses.field(default_factory=Counter)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,7 +110,7 @@ class Loop:
             DivergedError: a loss or gradient is not finite; no checkpoint holds that step.
             CheckpointError: a checkpoint cannot be written.
         """
-        window = _Window(time.perf_counter())
+        window = self._window()
         done, pending, stopped = start, None, False
         while done < self._recipe.steps and not stopped:
             asked = time.perf_counter()
@@ -138,7 +139,9 @@ class Loop:
 
     def _finish(self, pending: _Pending, window: _Window) -> _Window:
         """Checks a step's numbers, and writes a line of metrics where one is due."""
-        values = {name: float(value) for name, value in jax.device_get(pending.metrics).items()}
+        fetched = jax.device_get(pending.metrics)
+        rows = fetched.pop("rows")
+        values = {name: float(value) for name, value in fetched.items()}
         if not math.isfinite(values["loss"]) or not math.isfinite(values["gradient"]):
             self._checkpoints.wait()
             raise DivergedError(
@@ -148,24 +151,26 @@ class Loop:
                 f"{', '.join(pending.fed.keys)}"
             )
         window.steps += 1
-        window.rows += pending.fed.rows
-        window.bad += pending.fed.bad
+        window.rows += rows
         if pending.step % self._recipe.log_every and pending.step != self._recipe.steps:
             return window
-        now = time.perf_counter()
-        self._journal.write(pending.step, values | self._rates(window, now - window.began))
-        return _Window(now)
+        seconds = time.perf_counter() - window.began
+        self._journal.write(pending.step, values | self._rates(window, seconds))
+        return self._window()
 
-    def _rates(self, window: _Window, seconds: float) -> dict[str, object]:
-        rate = window.steps * self._recipe.data.batch_size / seconds
+    def _window(self) -> _Window:
+        return _Window(time.perf_counter(), np.zeros(len(self._sources), np.int64))
+
+    def _rates(self, window: _Window, seconds: float) -> dict[str, Any]:
+        expected = window.steps * self._recipe.data.batch_size
+        rate = expected / seconds
         flops = 3 * forward_flops(self._recipe.model) * rate
-        mfu = None if self._peak is None else flops / (self._peak * jax.device_count())
         return {
             "samples_per_second": rate,
             "loader_wait": window.waited / seconds,
-            "mfu": mfu,
-            "bad_samples": window.bad,
-            "samples": {name: window.rows[number] for number, name in enumerate(self._sources)},
+            "mfu": None if self._peak is None else flops / (self._peak * jax.device_count()),
+            "bad_samples": expected - int(window.rows.sum()),
+            "samples": dict(zip(self._sources, window.rows.tolist(), strict=True)),
         }
 
 

@@ -23,7 +23,7 @@ Array = Any
 """An array of numpy before it is on devices, of JAX afterwards."""
 
 Metrics = dict[str, jax.Array]
-"""Scalars of a step by name."""
+"""Numbers of a step by name."""
 
 
 @jax.tree_util.register_dataclass
@@ -55,6 +55,7 @@ class Features(NamedTuple):
     Attributes:
         query, positive: what the towers take.
         mask: bool [B], False where the row is bad.
+        source: int32 [B], position of the source in the manifest.
         query_id, positive_id: uint32 [B, 2].
         negative: the hard negative of each row, int32 [B, L].
         negative_mask: bool [B], False where a row has none.
@@ -64,6 +65,7 @@ class Features(NamedTuple):
     query: Side
     positive: Side
     mask: Array
+    source: Array
     query_id: Array
     positive_id: Array
     negative: Side | None = None
@@ -100,13 +102,14 @@ def initial_state(recipe: TrainRecipe, towers: Towers, mesh: Mesh) -> State:
 
 
 def make_step(
-    recipe: TrainRecipe, towers: Towers, mesh: Mesh
+    recipe: TrainRecipe, towers: Towers, mesh: Mesh, sources: int
 ) -> Callable[[State, Features], tuple[State, Metrics]]:
-    """Returns the compiled step.
+    """Returns the compiled step for a mixture of so many sources.
 
     Its metrics: `loss`; by objective `loss/<label>`, unweighted, and `gradient/<label>`, the norm
     of its weighted gradient with respect to the embeddings; `gradient`, the global norm before
-    clipping; `learning_rate`; `rows`, those not masked; and the learned scalars of objectives.
+    clipping; `learning_rate`; `rows`, int32 [sources], those of each source that are not masked; and the learned scalars of
+    objectives.
     """
     optimiser = make_optimiser(recipe.optimiser, recipe.steps)
     schedule = learning_rate(recipe.optimiser, recipe.steps)
@@ -124,7 +127,7 @@ def make_step(
         updates, optimiser_state = optimiser.update(gradients, state.optimiser, parameters)
         metrics["gradient"] = optax.global_norm(gradients)
         metrics["learning_rate"] = jnp.asarray(schedule(state.step), jnp.float32)
-        metrics["rows"] = jnp.sum(features.mask)
+        metrics["rows"] = jnp.zeros(sources, jnp.int32).at[features.source].add(features.mask)
         updated = optax.apply_updates(parameters, updates)
         return State(updated, optimiser_state, state.step + 1), metrics
 

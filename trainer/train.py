@@ -22,7 +22,14 @@ from storage.errors import StorageError
 from trainer.checkpoints import CheckpointError, Checkpoints, Record
 from trainer.embedder import CHECKPOINTS
 from trainer.feed import Feed, Preparation
-from trainer.inputs import InputError, make_loader, make_tokenizer, open_inputs
+from trainer.inputs import (
+    METRICS,
+    InputError,
+    host_file,
+    make_loader,
+    make_tokenizer,
+    open_inputs,
+)
 from trainer.journal import Journal, open_tensorboard
 from trainer.loader.errors import ShardError, TooManyBadSamplesError
 from trainer.loop import DivergedError, Loop, Outcome
@@ -121,12 +128,13 @@ def train(
             if not allow_data_change:
                 found.check_data(record)
             state = checkpoints.restore(start, state)
-        writer = open_tensorboard(folder / "tensorboard") if tensorboard else None
+        main_host = jax.process_index() == 0
+        writer = open_tensorboard(folder / "tensorboard") if tensorboard and main_host else None
         with (
-            Journal(folder, start, writer, quiet or jax.process_index() > 0) as journal,
+            Journal(host_file(folder, METRICS), start, writer, quiet or not main_host) as journal,
             Feed(loader.iterate(start, recipe.steps), preparation, mesh) as feed,
         ):
-            step = make_step(recipe, towers, mesh)
+            step = make_step(recipe, towers, mesh, len(sources))
             loop = Loop(recipe, step, checkpoints, journal, record, sources)
             return loop.run(state, feed, start, stop or StopRequest())
 

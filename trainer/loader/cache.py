@@ -12,6 +12,8 @@ from schemas.shards import Shard
 from storage.folders import Folder, open_folder
 from storage.readers import Reader
 from trainer.loader.errors import ShardError
+from trainer.loader.mixture import Mixture
+from trainer.loader.options import LoaderOptions
 
 _CHUNK = 8 << 20
 
@@ -125,3 +127,30 @@ class ShardCache:
                 continue
             copies.append((status.st_mtime_ns, status.st_size, path))
         return sorted(copies)
+
+
+def make_cache(mixture: Mixture, options: LoaderOptions) -> ShardCache | None:
+    """Returns the cache that the options ask for; None where they ask for none.
+
+    Raises:
+        ValueError: the shards are in a store and there is no cache, or it is too small.
+    """
+    if options.cache is None:
+        if "://" in mixture.shards.uri:
+            raise ValueError(
+                f"the shards are at {mixture.shards.uri}; name a local directory for them: cache"
+            )
+        return None
+    window = options.sampling.window
+    needed = 0
+    for source in mixture.manifest.sources:
+        sizes = sorted((shard.bytes for shard in source.shards), reverse=True)
+        needed += sum(sizes if window is None else sizes[: 2 * window])
+    if needed > options.cache_bytes:
+        raise ValueError(
+            f"a cache of {options.cache_bytes} bytes is below the {needed} bytes of "
+            + ("all shards" if window is None else f"two windows of {window} shards")
+            + ", so that shards would be fetched again and again; raise cache_bytes, or set a "
+            "smaller window"
+        )
+    return ShardCache(mixture.shards, options.cache, options.cache_bytes)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import struct
 from collections import deque
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Lock
 from types import TracebackType
@@ -13,20 +12,16 @@ from typing import Self
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from schemas.digests import digest
 from schemas.shards import Shard
 from trainer.loader.batch import Batch, Tokenize, assemble
-from trainer.loader.cache import ShardCache
-from trainer.loader.errors import BadRow, BadSampleError
-from trainer.loader.images import NO_CHANCE, UNIFORMS, render
+from trainer.loader.cache import make_cache
 from trainer.loader.ledger import Ledger
 from trainer.loader.mixture import Mixture
 from trainer.loader.options import LoaderOptions
 from trainer.loader.reader import ShardReader
+from trainer.loader.rows import RowLoader
 from trainer.loader.sampler import Rows, Sampler, host_rows
-from trainer.loader.samples import Sample, SampleParser, image_extension
 from trainer.loader.schedule import Schedule
 
 _CHUNK = 8
@@ -68,9 +63,11 @@ class Loader:
         self.ledger = Ledger(options.ledger, options.max_bad_rate)
         self._tokenize = tokenize
         self._tokenizing = Lock()
-        self._reader = ShardReader(mixture, _make_cache(mixture, options), verify=options.verify)
-        self._parser = SampleParser(options, plain=mixture.plain, seed=self.sampler.seed)
         self._slice = host_rows(self.sampler.schedule.batch_size, options.host, options.hosts)
+        self._reader = ShardReader(mixture, make_cache(mixture, options), verify=options.verify)
+        self._loader = RowLoader(
+            mixture, options, self._reader, self.sampler.seed, self._slice.start
+        )
         threads = options.threads or len(os.sched_getaffinity(0))
         self._workers = ThreadPoolExecutor(threads, "loader-decode")
         # Two, so that one batch can end while the next one begins.
@@ -165,7 +162,7 @@ class Loader:
         image = np.zeros((count, size, size, 3), np.uint8) if size else None
         chunks = [range(at, min(at + _CHUNK, count)) for at in range(0, count, _CHUNK)]
         futures = [
-            self._workers.submit(self._load_rows, step, rows, chunk, image) for chunk in chunks
+            self._workers.submit(self._loader.load, step, rows, chunk, image) for chunk in chunks
         ]
         try:
             samples = [sample for future in futures for sample in future.result()]
@@ -183,39 +180,6 @@ class Loader:
                 tokenize=self._tokenize,
             )
 
-    def _load_rows(
-        self, step: int, rows: Rows, chunk: range, image: NDArray[np.uint8] | None
-    ) -> list[Sample | BadRow]:
-        return [self._load_row(step, rows, at, image) for at in chunk]
-
-    def _load_row(
-        self, step: int, rows: Rows, at: int, image: NDArray[np.uint8] | None
-    ) -> Sample | BadRow:
-        """Loads row `at` of this host, rendering its image into `image[at]`."""
-        source, row = int(rows.source[at]), int(rows.row[at])
-        shard = self._reader.shard(source, int(rows.shard[at]))
-        index = self._reader.index(shard)
-        key = index.key(row)
-        try:
-            members = self._parser.choose(index.members(row))
-            data = self._reader.read(shard, index, members)
-            sample = self._parser.parse(key, step, data)
-            if image is not None and self.options.image and (name := image_extension(data)):
-                chance = self._chance(step, key)
-                render(data[name], self.options.image, chance, image[at])
-        except BadSampleError as error:
-            if image is not None:
-                image[at] = 0
-            name = self.mixture.manifest.sources[source].name
-            at += self._slice.start
-            return BadRow(at, name, shard.path, key, error.defect, error.detail)
-        return sample
-
-    def _chance(self, step: int, key: str) -> Sequence[float]:
-        image = self.options.image
-        by_chance = image is not None and (image.crop != "center" or image.flip)
-        return uniforms(self.sampler.seed, step, key) if by_chance else NO_CHANCE
-
     def _fetch_ahead(self, rows: Rows) -> None:
         """Begins to fetch the shards of the windows in use and of the next ones."""
         if self.options.cache is None:
@@ -226,32 +190,3 @@ class Loader:
                 # A fetch that fails is tried again, and its error raised, by the row in need of it.
                 self._fetchers.submit(self._reader.prefetch, self._reader.shard(source, number))
         self._ahead = ahead.keys()
-
-
-def _make_cache(mixture: Mixture, options: LoaderOptions) -> ShardCache | None:
-    """Returns the cache that the options ask for, once it is known to be large enough."""
-    if options.cache is None:
-        if "://" in mixture.shards.uri:
-            raise ValueError(
-                f"the shards are at {mixture.shards.uri}; name a local directory for them: cache"
-            )
-        return None
-    window = options.sampling.window
-    needed = 0
-    for source in mixture.manifest.sources:
-        sizes = sorted((shard.bytes for shard in source.shards), reverse=True)
-        needed += sum(sizes if window is None else sizes[: 2 * window])
-    if needed > options.cache_bytes:
-        raise ValueError(
-            f"a cache of {options.cache_bytes} bytes is below the {needed} bytes of "
-            + ("all shards" if window is None else f"two windows of {window} shards")
-            + ", so that shards would be fetched again and again; raise cache_bytes, or set a "
-            "smaller window"
-        )
-    return ShardCache(mixture.shards, options.cache, options.cache_bytes)
-
-
-def uniforms(seed: int, step: int, key: str) -> list[float]:
-    """Returns the chances of a sample at a step: five numbers, uniform in [0, 1)."""
-    bits = digest(str(seed), "loader/image", str(step), key, size=8 * UNIFORMS)
-    return [(number >> 11) * 2.0**-53 for number in struct.unpack(f"<{UNIFORMS}Q", bits)]

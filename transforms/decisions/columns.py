@@ -52,6 +52,8 @@ def required_columns(recipe: Recipe) -> dict[str, tuple[str, ...]]:
     if recipe.dedupe.edges:
         for preference in recipe.dedupe.prefer:
             names.update(PREFERENCE_SIGNALS[preference])
+    if recipe.split.held_out:
+        names.add("image.pixel_digest")
     wanted = [signal for signal in SIGNALS if signal.name in names]
     families = dict.fromkeys(signal.family for signal in wanted)
     return {

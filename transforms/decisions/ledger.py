@@ -13,10 +13,11 @@ import pyarrow.compute as pc
 
 from schemas.layout import Part
 from schemas.reasons import Reason, Stage
-from schemas.recipe import Rule
+from schemas.recipe import Recipe, Rule
 from schemas.tables import LEDGER
 from transforms.decisions.columns import CLUSTER_COLUMN, Mask, column, stored_numbers
 from transforms.decisions.refusals import Verdict, Verdicts
+from transforms.decisions.splits import assign_splits
 
 KEPT, DROPPED = "kept", "dropped"
 
@@ -48,7 +49,7 @@ class UnbalancedBooksError(Exception):
 
 
 def build_ledger(
-    table: pa.Table, part: Part, rules: Sequence[Rule], verdicts: Verdicts, keeper_ids: pa.Array
+    table: pa.Table, part: Part, recipe: Recipe, verdicts: Verdicts, keeper_ids: pa.Array
 ) -> pa.Table:
     """Returns the ledger of a part: one row per input row, in order.
 
@@ -60,14 +61,14 @@ def build_ledger(
     Args:
         table: the part; see `transforms.decisions.columns`.
         part: its name.
-        rules: of the resolved recipe.
+        recipe: resolved.
         verdicts: final, from `drop_duplicates`.
         keeper_ids: from `keepers_of`, one per row.
 
     Raises:
         ValueError: a status is not one of the closed list of reasons.
     """
-    rows = len(verdicts)
+    rows, rules = len(verdicts), recipe.select.rules
     kept = verdicts == Verdict.SURVIVES
     in_choice = kept | (verdicts == Verdict.DUPLICATE)
     value, detail = _evidence(table, rules, verdicts)
@@ -84,6 +85,7 @@ def build_ledger(
         "threshold": _named(verdicts, {i: rule.keep for i, rule in enumerate(rules)}),
         "cluster_id": column(table, CLUSTER_COLUMN),
         "keeper_id": pc.if_else(pa.array(in_choice), keeper_ids, None),
+        "split": assign_splits(table, recipe, kept),
     }
     return pa.Table.from_pydict(columns, schema=LEDGER)
 

@@ -102,7 +102,7 @@ def decide(
 def ledger_of(part: Part, table: pa.Table, recipe: Recipe, decisions: Decisions) -> pa.Table:
     """Returns the ledger of a part that `decide` was given."""
     keeper_ids = keepers_of(column(table, CLUSTER_COLUMN), decisions.keepers)
-    return build_ledger(table, part, recipe.select.rules, decisions.verdicts[part], keeper_ids)
+    return build_ledger(table, part, recipe, decisions.verdicts[part], keeper_ids)
 
 
 def _none(table: pa.Table) -> Mask:

@@ -1,0 +1,126 @@
+"""The demo: its figures, its bytes under every way to run it, and what reads its shards."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import tarfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import datasets
+import pytest
+import webdataset
+
+from pipelines.cards.funnel import read_funnel
+from schemas import layout
+from schemas.shards import Manifest, split_member
+from transforms.work import Work
+
+DEMO_FOLDER = Path(__file__).parents[2] / "examples" / "demo"
+
+Manifests = Callable[[Work], Mapping[str, bytes]]
+RunRoute = Callable[..., Work]
+
+
+def test_every_source_keeps_between_20_and_90_percent(demo: Work) -> None:
+    shares = {funnel.source: funnel.kept_share for funnel in read_funnel(demo)}
+    assert shares.keys() == {"photos", "clipart", "gallery"}
+    assert all(0.2 <= share <= 0.9 for share in shares.values()), shares
+
+
+def test_one_thread_and_parts_of_50_rows_give_the_same_bytes(
+    demo: Work, run_route: RunRoute, manifests: Manifests, tmp_path: Path
+) -> None:
+    recipe = DEMO_FOLDER / "recipe.toml"
+    other = run_route(recipe, tmp_path / "work", ["ingest.part_rows=50"], threads=1)
+    assert len(other.parts(*other.intakes())) > len(demo.parts(*demo.intakes()))
+    assert len(manifests(demo)) == 2
+    assert manifests(other) == manifests(demo)
+
+
+def test_shuffled_inputs_give_the_same_bytes(
+    demo: Work, run_route: RunRoute, manifests: Manifests, tmp_path: Path
+) -> None:
+    copy = tmp_path / "demo"
+    shutil.copytree(DEMO_FOLDER, copy, ignore=shutil.ignore_patterns("videos"))
+    _shuffle(copy / "photos.tsv", header=1)
+    _shuffle(copy / "clipart.jsonl", header=0)
+    settings = ["ingest.part_rows=500"]
+    other = run_route(copy / "recipe.toml", tmp_path / "work", settings, threads=4)
+    assert manifests(other) == manifests(demo)
+
+
+def _shuffle(table: Path, header: int) -> None:
+    lines = table.read_text(encoding="utf-8").splitlines(keepends=True)
+    rows = lines[header:]
+    random.Random(11).shuffle(rows)  # noqa: S311 - an order, no secret
+    assert rows != lines[header:]
+    table.write_text("".join(lines[:header] + rows), encoding="utf-8")
+
+
+@pytest.fixture
+def load_tars(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., datasets.Dataset]:
+    """Returns a function that loads tars as `datasets` does, offline and cached in `tmp_path`."""
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(datasets.config, "HF_MODULES_CACHE", str(tmp_path / "modules"))
+
+    def load(tars: list[str], features: datasets.Features | None = None) -> datasets.Dataset:
+        files = {"train": tars}
+        cache = str(tmp_path / "cache")
+        return datasets.load_dataset(
+            "webdataset", data_files=files, split="train", cache_dir=cache, features=features
+        )
+
+    return load
+
+
+@pytest.mark.parametrize("name", ["photos", "clipart", "gallery"])
+def test_the_shards_of_a_source_are_read_by_webdataset_datasets_and_tarfile(
+    demo: Work, load_tars: Callable[..., datasets.Dataset], name: str
+) -> None:
+    manifest = Manifest.model_validate_json(demo.folder.read(layout.manifest("default")))
+    (source,) = (source for source in manifest.sources if source.name == name)
+    tars = [demo.folder.locate(shard.path) for shard in source.shards]
+    plain = [key for tar in tars for key in _keys(Path(tar))]
+    assert len(plain) == len(set(plain)) == source.samples
+    assert [one["__key__"] for one in webdataset.WebDataset(tars, shardshuffle=False)] == plain
+    loaded = load_tars(tars)
+    assert loaded["__key__"][:] == plain
+    (image,) = {"jpg", "webp"} & set(loaded.column_names)
+    assert all(one.size > (1, 1) for one in loaded[image])
+    assert all(loaded["txt"])
+
+
+def test_the_mixed_series_is_read_by_webdataset_datasets_and_tarfile(
+    demo: Work, load_tars: Callable[..., datasets.Dataset]
+) -> None:
+    name = layout.interleaved_manifest("default")
+    manifest = Manifest.model_validate_json(demo.folder.read(name))
+    (series,) = manifest.sources
+    tars = [demo.folder.locate(shard.path) for shard in series.shards]
+    plain = [key for tar in tars for key in _keys(Path(tar))]
+    assert len(plain) == len(set(plain)) == manifest.samples
+    assert [one["__key__"] for one in webdataset.WebDataset(tars, shardshuffle=False)] == plain
+    # Original bytes of several formats: `datasets` takes the columns of the first sample for those
+    # of all others, unless it is told.
+    features = datasets.Features(
+        {
+            "__key__": datasets.Value("string"),
+            "txt": datasets.Value("string"),
+            "jpg": datasets.Image(decode=False),
+            "webp": datasets.Image(decode=False),
+        }
+    )
+    loaded = load_tars(tars, features)
+    assert loaded["__key__"][:] == plain
+    assert all((one["jpg"] is None) != (one["webp"] is None) for one in loaded)
+
+
+def _keys(path: Path) -> list[str]:
+    """Returns the keys of a tar, in order; the members of each are contiguous."""
+    with tarfile.open(path) as tar:
+        names = [split_member(name) for name in tar.getnames()]
+    keys = [parts[0] for parts in names if parts is not None]
+    assert len(keys) == len(names)
+    return [key for at, key in enumerate(keys) if at == 0 or keys[at - 1] != key]

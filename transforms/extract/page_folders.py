@@ -1,0 +1,56 @@
+"""Reads pages from a folder: images that lie in the folder from there, others by URL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from urllib.parse import quote, unquote, urlsplit
+
+from schemas.fetch import Consent, HtmlSource
+from schemas.reasons import Reason
+from storage.folders import Folder
+from transforms.extract.html import MAX_PAGE_BYTES, read_page
+from transforms.extract.page_samples import PageReader
+from transforms.fetch.url_rows import UrlRow
+from transforms.ingest.media import Refused, read_media, resolve
+
+_UNSERVED = "http://pages.invalid/"
+"""Stands for the root of a folder that nobody has served (RFC 2606)."""
+
+
+def read_page_file(
+    folder: Folder,
+    name: str,
+    source: HtmlSource,
+    consent: Consent,
+    product: str,
+    max_media_bytes: int,
+) -> Iterator[UrlRow]:
+    """Yields the rows of one page of a folder.
+
+    A URL below `source.page_root` is a file of the folder where there is one, and is fetched where
+    there is none. Without a `page_root`, relative URLs are files of the folder and nothing else.
+
+    Args:
+        folder: the root of the source.
+        name: the page.
+        source: where the folder was served from.
+        consent, product: see `PageReader`.
+        max_media_bytes: larger images are refused.
+    """
+    root = source.page_root or _UNSERVED
+    root = root if root.endswith("/") else f"{root}/"
+
+    def find(url: str) -> bytes | Refused | None:
+        if not url.startswith(root):
+            return None
+        path = unquote(urlsplit(url[len(root) :]).path, errors="replace")
+        inside = resolve(path)
+        found = read_media(folder, inside, max_media_bytes) if isinstance(inside, str) else inside
+        missing = isinstance(found, Refused) and found.reason is Reason.MEDIA_MISSING
+        return None if missing and source.page_root else found
+
+    url = root + quote(name)
+    with folder.open(name) as file:
+        page = read_page(file.read(MAX_PAGE_BYTES), url)
+    reader = PageReader(consent, product, find, max_media_bytes)
+    yield from reader.samples(page, name, url if source.page_root else "")
