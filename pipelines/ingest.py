@@ -43,7 +43,7 @@ def jobs(work: Work, settings: Settings) -> Iterator[Job]:
     new = {source.name: _new_inputs(work, source) for source in work.recipe.sources}
     files = sum(map(len, new.values()))
     if name not in sealed and files:
-        yield from _seal(work, name, new)
+        yield from _seal(work, len(intakes), name, new)
     elif name not in sealed:
         settings.note("ingest", f"no new inputs for intake {name}")
     elif files:
@@ -97,8 +97,11 @@ def _inputs(work: Work, source: str, intake: str) -> Folder:
     return work.ingest.child(f"{source}/{intake}/inputs")
 
 
-def _seal(work: Work, name: str, new: dict[str, list[Entry]]) -> Iterator[Job]:
-    """Describes and slices the new inputs of all sources; the seal is the last file written."""
+def _seal(work: Work, number: int, name: str, new: dict[str, list[Entry]]) -> Iterator[Job]:
+    """Describes and slices the new inputs of all sources; the seal is the last file written.
+
+    Another run may do the same at the same time: whoever seals first is adopted.
+    """
     sources = [rooted(source) for source in work.recipe.sources if new[source.name]]
     for source in sources:
         undescribed = [file for file in new[source.name] if needs_description(source, file)]
@@ -115,8 +118,13 @@ def _seal(work: Work, name: str, new: dict[str, list[Entry]]) -> Iterator[Job]:
     settings = {
         source.name: work.source_settings(work.recipe.source(source.name)) for source in sources
     }
-    intake = Intake(len(work.intakes()), name, settings, parts)
-    work.folder.create(layout.intake_record(intake.number), intake.to_bytes())
+    intake = Intake(number, name, settings, parts)
+    if not work.folder.create(layout.intake_record(number), intake.to_bytes()):
+        sealed = work.intakes()[number].name
+        if sealed != name:
+            raise SourceError(
+                f"another run sealed the intake {sealed} while {name} was looked at; run again"
+            )
 
 
 def _build_description(

@@ -27,31 +27,31 @@ def families(work: Work) -> dict[str, Folder]:
 
 def jobs(work: Work, settings: Settings) -> Iterator[Job]:
     """Writes manifests; yields one job for every pre-mixed series that lacks shards."""
-    shards = committed_shards(work)
     for mixture in work.recipe.mixtures:
+        shards = committed_shards(work, mixture)
         manifest = build_manifest(work.recipe, mixture, shards, _parent(work, mixture))
         work.folder.replace(layout.manifest(mixture.name), manifest.to_bytes())
         if mixture.interleave:
             yield from _interleave(work, settings, mixture, shards)
 
 
-def committed_shards(work: Work, intakes: int | None = None) -> dict[str, list[Shard]]:
-    """Returns the shards of every source, in the order of the intakes.
+def committed_shards(
+    work: Work, mixture: Mixture, intakes: int | None = None
+) -> dict[str, list[Shard]]:
+    """Returns the shards that a mixture draws from, by source, in the order of the intakes.
 
     Args:
         work: the work directory.
+        mixture: says which split.
         intakes: only those of the first so many intakes; of all where absent.
     """
     names = {intake.name for intake in work.intakes()[:intakes]}
-    return {
-        source: [
-            summary.to_shard(series.path)
-            for series, several in found
-            if series.intake in names
-            for summary in several
-        ]
-        for source, found in summaries(work).items()
-    }
+    found: dict[str, list[Shard]] = {}
+    for series, several in summaries(work):
+        shards = found.setdefault(series.source, [])
+        if series.intake in names and series.split == mixture.split:
+            shards += [summary.to_shard(series.path) for summary in several]
+    return found
 
 
 def _parent(work: Work, mixture: Mixture) -> str | None:
@@ -59,7 +59,7 @@ def _parent(work: Work, mixture: Mixture) -> str | None:
     before = len(work.intakes()) - 1
     if before < 1:
         return None
-    earlier = committed_shards(work, before)
+    earlier = committed_shards(work, mixture, before)
     empty = {source for source, shards in earlier.items() if not shards}
     weights = {name: one for name, one in mixture.weights.items() if name not in empty}
     if empty == set(earlier) or (mixture.weights and not any(weights.values())):

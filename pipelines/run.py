@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 
 import orjson
 
@@ -15,7 +14,7 @@ from pipelines.progress import Reporter
 from pipelines.route import StageOfRoute
 from schemas import layout
 from storage.folders import Folder
-from transforms.parts.tables import list_committed, read_notes
+from transforms.parts.tables import list_committed, read_all_notes
 from transforms.work import Work
 
 
@@ -71,10 +70,7 @@ def stage_record(work: Work, stage: StageOfRoute, rows: int, seconds: float) -> 
 
 def count_family(folder: Folder) -> Counter[str]:
     """Returns the totals of a family, summed from the footers of its committed files."""
-    with ThreadPoolExecutor(16) as pool:
-        files = list_committed(folder).values()
-        notes = pool.map(lambda file: read_notes(folder, file.name), files)
-        total: Counter[str] = Counter()
-        for note in notes:
-            total.update(note.counts)
-        return total
+    total: Counter[str] = Counter()
+    for notes in read_all_notes(folder, list_committed(folder).values()):
+        total.update(notes.counts)
+    return total

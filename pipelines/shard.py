@@ -1,4 +1,4 @@
-"""shard: kept samples in keyed-hash order, as equal WebDataset tars of each source's intake."""
+"""shard: kept samples in keyed-hash order, as equal WebDataset tars by source, intake and split."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def jobs(work: Work, settings: Settings) -> Iterator[Job]:
     for series in work.series():
         if len(committed_names(series.folder)) < series.shards(work.recipe.shard):
             build = partial(_build, work=work, settings=settings, series=series)
-            yield Job(f"{series.source} {series.intake}", build, series.samples)
+            yield Job(f"{series.source} {series.intake} {series.split}", build, series.samples)
         _commit_events(series.folder)
 
 
@@ -42,6 +42,7 @@ def _build(pipeline: beam.Pipeline, work: Work, settings: Settings, series: Seri
         images=work.local_family("measure/image"),
         texts=work.local_family("measure/text"),
         ledger=work.ledgers()[series.intake],
+        split=series.split,
         versions={file.part.stem: file.version for file in series.parts},
     )
     media = work.ingest.child(f"{series.source}/{series.intake}")
@@ -65,9 +66,6 @@ def _commit_events(folder: Folder) -> None:
     folder.create(EVENTS_FILE, encode_table(table, {"rows": len(table)}))
 
 
-def summaries(work: Work) -> dict[str, list[tuple[Series, list[ShardSummary]]]]:
-    """Returns the committed shards of every source, in the order of the intakes."""
-    found: dict[str, list[tuple[Series, list[ShardSummary]]]] = {}
-    for series in work.series():
-        found.setdefault(series.source, []).append((series, list(read_summaries(series.folder))))
-    return found
+def summaries(work: Work) -> list[tuple[Series, list[ShardSummary]]]:
+    """Returns the committed shards of every series: by source, then by intake, then by split."""
+    return [(series, list(read_summaries(series.folder))) for series in work.series()]

@@ -108,8 +108,8 @@ def make_step(
 
     Its metrics: `loss`; by objective `loss/<label>`, unweighted, and `gradient/<label>`, the norm
     of its weighted gradient with respect to the embeddings; `gradient`, the global norm before
-    clipping; `learning_rate`; `rows`, int32 [sources], those of each source that are not masked; and the learned scalars of
-    objectives.
+    clipping; `learning_rate`; `rows`, int32 [sources], those of each source that are not masked;
+    and the learned scalars of objectives.
     """
     optimiser = make_optimiser(recipe.optimiser, recipe.steps)
     schedule = learning_rate(recipe.optimiser, recipe.steps)

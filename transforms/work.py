@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -12,12 +11,11 @@ import orjson
 from schemas import layout
 from schemas.digests import fingerprint, hex_digest
 from schemas.layout import Part
-from schemas.recipe import Recipe, ShardSettings, Source
+from schemas.recipe import Recipe, ShardSettings, Source, SplitName
 from schemas.signals import family_signals
 from storage.folders import Folder, open_folder
 from transforms.decisions.families import Families, read_suppressions
-from transforms.decisions.ledger import KEPT
-from transforms.parts.tables import PartFile, list_committed, read_counts, read_notes
+from transforms.parts.tables import PartFile, list_committed, read_all_notes
 from transforms.parts.work import NumberedPart
 from transforms.shards.identity import shard_set_digest
 
@@ -48,10 +46,10 @@ class Intake:
 
 @dataclass(frozen=True)
 class Series:
-    """The shards of one source's intake.
+    """The shards of one split of a source's intake.
 
     Attributes:
-        source, intake: names.
+        source, intake, split: names.
         parts: the parts that they are made from.
         samples: kept samples.
         path: folder of the shards, relative to the work directory.
@@ -60,6 +58,7 @@ class Series:
 
     source: str
     intake: str
+    split: SplitName
     parts: tuple[PartFile, ...]
     samples: int
     path: str
@@ -102,12 +101,11 @@ class Work:
 
     def number(self, parts: list[PartFile], wanted: set[PartFile]) -> list[NumberedPart]:
         """Numbers parts in order; those in `wanted` are the ones that a stage answers for."""
-        with ThreadPoolExecutor(16) as pool:
-            counts = pool.map(lambda part: read_counts(self.ingest, part.name), parts)
-            return [
-                NumberedPart(number, part, count["rows"], part in wanted)
-                for number, (part, count) in enumerate(zip(parts, counts, strict=True))
-            ]
+        notes = read_all_notes(self.ingest, parts)
+        return [
+            NumberedPart(number, part, one.counts["rows"], part in wanted)
+            for number, (part, one) in enumerate(zip(parts, notes, strict=True))
+        ]
 
     def source_settings(self, source: Source) -> str:
         """Returns the fingerprint of everything that decides the rows of a source."""
@@ -166,6 +164,7 @@ class Work:
             "edges": recipe.dedupe.edges,
             "prefer": recipe.dedupe.prefer,
             "seed": recipe.seed,
+            "held_out": recipe.split.held_out,
             "suppressed": hex_digest(*read_suppressions(self.folder).to_pylist()),
         }
         found: dict[str, str] = {}
@@ -187,7 +186,7 @@ class Work:
         }
 
     def series(self) -> list[Series]:
-        """Returns every series of shards: by source in recipe order, then by intake."""
+        """Returns every series of shards: by source in recipe order, then by intake and split."""
         ledgers, intakes = self.ledgers(), self.intakes()
         found = []
         for source in self.recipe.sources:
@@ -196,22 +195,24 @@ class Work:
                     continue
                 ledger = ledgers[intake.name]
                 parts = list_committed(self.ingest, f"{source.name}/{intake.name}/").values()
-                with ThreadPoolExecutor(16) as pool:
-                    notes = list(pool.map(lambda file: read_notes(ledger, file.name), parts))
-                digest = shard_set_digest(
-                    self.recipe.shard, self.recipe.seed, [one.digest for one in notes]
-                )
-                path = layout.shard_folder(source.name, intake.name, digest)
-                found.append(
-                    Series(
-                        source=source.name,
-                        intake=intake.name,
-                        parts=tuple(parts),
-                        samples=sum(one.counts.get(KEPT, 0) for one in notes),
-                        path=path,
-                        folder=self.folder.child(path),
+                notes = read_all_notes(ledger, parts)
+                for split in self.recipe.split.names:
+                    kept = [one.splits[split] for one in notes]
+                    digest = shard_set_digest(
+                        self.recipe.shard, self.recipe.seed, [one.digest for one in kept]
                     )
-                )
+                    path = layout.shard_folder(source.name, intake.name, split, digest)
+                    found.append(
+                        Series(
+                            source=source.name,
+                            intake=intake.name,
+                            split=split,
+                            parts=tuple(parts),
+                            samples=sum(one.samples for one in kept),
+                            path=path,
+                            folder=self.folder.child(path),
+                        )
+                    )
         return found
 
 

@@ -55,6 +55,12 @@ class Quiet:
 RunRoute = Callable[..., Work]
 
 
+@pytest.fixture
+def quiet() -> Quiet:
+    """A reporter for `run_route` that remembers notes and jobs."""
+    return Quiet()
+
+
 @pytest.fixture(scope="session")
 def run_route() -> RunRoute:
     """Returns a function that runs stages of a recipe on a work directory, quietly."""

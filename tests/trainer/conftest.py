@@ -113,7 +113,7 @@ def write_source(root, name, samples, per_shard=64):
                     )
         index = io.BytesIO()
         pq.write_table(pa.Table.from_pylist(rows, INDEX), index)
-        stem = f"{layout.shard_folder(name, 'i0', 'd0')}/{number:06d}"
+        stem = f"shards/{name}/i0/d0/{number:06d}"
         for path, data in ((f"{stem}.tar", sink), (f"{stem}.idx.parquet", index)):
             (root / path).parent.mkdir(parents=True, exist_ok=True)
             (root / path).write_bytes(data.getvalue())

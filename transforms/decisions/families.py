@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas.layout import SUPPRESSIONS
-from schemas.recipe import Recipe
+from schemas.recipe import Recipe, SplitName
 from storage.folders import Folder
 from transforms.decisions.columns import (
     CLUSTER_COLUMN,
@@ -19,7 +19,6 @@ from transforms.decisions.columns import (
     STATUS_COLUMNS,
     required_columns,
 )
-from transforms.decisions.ledger import KEPT
 from transforms.parts.tables import PartFile, read_table
 
 IMAGE_FAMILY = "measure/image"
@@ -103,10 +102,19 @@ class Families:
         return table
 
 
-def kept_rows(ledger: Folder, file: PartFile) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
-    """Returns the positions of the rows of a part that its ledger keeps."""
-    decisions = read_table(ledger, file.name, ["decision"])["decision"]
-    return np.flatnonzero(np.asarray(pc.equal(decisions.cast(pa.string()), KEPT)))
+def kept_rows(
+    ledger: Folder, file: PartFile, split: SplitName | None = None
+) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
+    """Returns the positions of the rows of a part that its ledger keeps.
+
+    Args:
+        ledger: folder of the ledgers of the part's intake.
+        file: the part.
+        split: only rows of this split; of all where absent.
+    """
+    splits = read_table(ledger, file.name, ["split"])["split"].cast(pa.string())
+    kept = pc.is_valid(splits) if split is None else pc.fill_null(pc.equal(splits, split), False)
+    return np.flatnonzero(np.asarray(kept))
 
 
 def read_suppressions(work: Folder) -> pa.Array:

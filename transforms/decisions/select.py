@@ -51,7 +51,7 @@ from transforms.decisions.rules import decide_rows, quantile_rules, rank_rows
 from transforms.parts.heartbeat import beat
 from transforms.parts.tables import commit_table
 from transforms.parts.work import NumberedPart, is_wanted, number_key
-from transforms.shards.identity import rows_digest
+from transforms.shards.identity import kept_splits
 
 _ROW = np.dtype(
     [
@@ -370,18 +370,16 @@ def _commit(
         )
         verdicts = drop_duplicates(table, verdicts, keepers)
         keeper_ids = keepers_of(column(table, CLUSTER_COLUMN), keepers)
-        rules = selection.recipe.select.rules
-        ledger = build_ledger(table, part.file.part, rules, verdicts, keeper_ids)
+        ledger = build_ledger(table, part.file.part, selection.recipe, verdicts, keeper_ids)
         counts = {
             outcome.reason or outcome.decision: rows for outcome, rows in summarise(ledger).items()
         }
-        kept = table.filter(pa.array(verdicts == Verdict.SURVIVES))
         commit_table(
             selection.ledgers[selection.intake],
             part.file,
             ledger,
             {"rows": len(ledger), **counts},
-            rows_digest(kept),
+            kept_splits(table, ledger, selection.recipe.split),
         )
         beat("select", len(ledger))
         yield part.file.name

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -18,8 +19,10 @@ from storage.folders import Folder
 ROW_GROUP_ROWS = 2048
 """Rows per row group: a reader that streams a part holds one group at a time."""
 
+_FOOTERS_AT_ONCE = 16
+
 _COUNTS = b"mixwright.counts"
-_DIGEST = b"mixwright.digest"
+_SPLITS = b"mixwright.splits"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,17 +62,26 @@ def list_committed(folder: Folder, prefix: str = "") -> dict[Part, PartFile]:
     return latest
 
 
-def encode_table(table: pa.Table, counts: dict[str, int], digest: str = "") -> bytes:
+class KeptSplit(NamedTuple):
+    """The kept rows of a part that belong to one split: how many, and their `rows_digest`."""
+
+    samples: int
+    digest: str
+
+
+def encode_table(
+    table: pa.Table, counts: dict[str, int], splits: Mapping[str, KeptSplit] | None = None
+) -> bytes:
     """Returns the Parquet bytes of a table: equal arguments give equal bytes.
 
     Args:
         table: the rows.
         counts: small totals to keep in the file's metadata, read back by `read_counts`.
-        digest: a digest to keep in the file's metadata, read back by `read_notes`.
+        splits: of a ledger, what is kept by split; read back by `read_notes`.
     """
     metadata = {_COUNTS: json.dumps(counts, sort_keys=True).encode()}
-    if digest:
-        metadata[_DIGEST] = digest.encode()
+    if splits is not None:
+        metadata[_SPLITS] = json.dumps(splits, sort_keys=True).encode()
     sink = io.BytesIO()
     pq.write_table(
         table.replace_schema_metadata(metadata),
@@ -81,29 +93,43 @@ def encode_table(table: pa.Table, counts: dict[str, int], digest: str = "") -> b
 
 
 def commit_table(
-    folder: Folder, file: PartFile, table: pa.Table, counts: dict[str, int], digest: str = ""
+    folder: Folder,
+    file: PartFile,
+    table: pa.Table,
+    counts: dict[str, int],
+    splits: Mapping[str, KeptSplit] | None = None,
 ) -> bool:
     """Commits a part file; returns False where another worker has committed it before."""
-    return folder.create(file.name, encode_table(table, counts, digest))
+    return folder.create(file.name, encode_table(table, counts, splits))
 
 
 class Notes(NamedTuple):
     """What `encode_table` kept in the metadata of a Parquet file."""
 
     counts: dict[str, int]
-    digest: str
+    splits: dict[str, KeptSplit]
 
 
 def read_notes(folder: Folder, name: str) -> Notes:
     """Returns the notes of a Parquet file, from its footer alone."""
     with folder.open(name) as handle:
         metadata = pq.read_metadata(handle).metadata or {}
-    return Notes(json.loads(metadata.get(_COUNTS, b"{}")), metadata.get(_DIGEST, b"").decode())
+    splits = json.loads(metadata.get(_SPLITS, b"{}"))
+    return Notes(
+        json.loads(metadata.get(_COUNTS, b"{}")),
+        {name: KeptSplit(*one) for name, one in splits.items()},
+    )
 
 
 def read_counts(folder: Folder, name: str) -> dict[str, int]:
     """Returns the totals of a Parquet file, from its footer alone."""
     return read_notes(folder, name).counts
+
+
+def read_all_notes(folder: Folder, files: Iterable[PartFile]) -> list[Notes]:
+    """Returns the notes of many part files, in order; a store with latency is asked in parallel."""
+    with ThreadPoolExecutor(_FOOTERS_AT_ONCE) as pool:
+        return list(pool.map(lambda file: read_notes(folder, file.name), files))
 
 
 def status_counts(status: pa.ChunkedArray) -> dict[str, int]:

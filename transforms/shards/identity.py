@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from schemas.digests import combine_set_digests, digest, fingerprint, set_digest
-from schemas.recipe import ShardSettings
+from schemas.recipe import ShardSettings, Split
+from transforms.parts.tables import KeptSplit
 
 FORMAT_VERSION = 1
 """Version of the bytes of shards; raised when equal samples would give other bytes."""
@@ -24,6 +26,22 @@ def rows_digest(rows: pa.Table) -> str:
         digest(sample_id, row, cluster or "", size=32)
         for sample_id, row, cluster in zip(*columns, strict=True)
     )
+
+
+def kept_splits(columns: pa.Table, ledger: pa.Table, split: Split) -> dict[str, KeptSplit]:
+    """Returns what a part keeps by split.
+
+    Args:
+        columns: rows of the part with `sample_id`, `row_digest` and `cluster_id`.
+        ledger: their ledger.
+        split: which splits there are.
+    """
+    names = ledger["split"].cast(pa.string())
+    found = {}
+    for name in split.names:
+        rows = columns.filter(pc.fill_null(pc.equal(names, name), False))
+        found[name] = KeptSplit(len(rows), rows_digest(rows))
+    return found
 
 
 def shard_set_digest(settings: ShardSettings, seed: int, rows: Iterable[str]) -> str:

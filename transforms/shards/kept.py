@@ -9,6 +9,7 @@ import apache_beam as beam
 import pyarrow as pa
 from apache_beam.pvalue import PCollection
 
+from schemas.recipe import SplitName
 from schemas.tables import INGEST
 from storage.folders import Folder
 from transforms.decisions.families import kept_rows
@@ -31,6 +32,7 @@ class KeptRows:
         ingest: the `ingest` folder.
         images, texts: folders of `measure/image` and `measure/text`.
         ledger: folder of the ledgers of the intake.
+        split: which of the kept rows.
         versions: ingest version by part stem.
     """
 
@@ -38,6 +40,7 @@ class KeptRows:
     images: Folder
     texts: Folder
     ledger: Folder
+    split: SplitName
     versions: dict[str, int]
 
     def file(self, stem: str) -> PartFile:
@@ -48,12 +51,12 @@ class KeptRows:
         """Returns the packed ids of the kept rows of a part."""
         file = self.file(stem)
         ids = read_table(self.ledger, file.name, ["sample_id"])["sample_id"]
-        return pack_ids(ids.take(kept_rows(self.ledger, file)).to_pylist())
+        return pack_ids(ids.take(kept_rows(self.ledger, file, self.split)).to_pylist())
 
     def __call__(self, stem: str) -> pa.Table:
         """Returns the kept rows of a part with the columns of `transforms.shards.members`."""
         file = self.file(stem)
-        rows = kept_rows(self.ledger, file)
+        rows = kept_rows(self.ledger, file, self.split)
         names = [name for name in INGEST.names if name not in ("status", "error")]
         table = read_table(self.ingest, file.name, names).take(rows)
         ledger = read_table(self.ledger, file.name, ["cluster_id"])

@@ -25,7 +25,7 @@ from transforms.decisions.ledger import KEPT, Outcome, build_ledger, summarise
 from transforms.decisions.refusals import Verdict, find_taken_down
 from transforms.decisions.rules import decide_rows
 from transforms.parts.tables import PartFile, read_notes, read_table
-from transforms.shards.identity import rows_digest
+from transforms.shards.identity import kept_splits
 from transforms.verifying.ahead import map_ahead
 from transforms.verifying.findings import RUN_AGAIN, Check, Problem, Tally
 
@@ -163,13 +163,9 @@ def _check_part(intake: DecidedIntake, file: PartFile) -> Books:
             bad("cannot be compared", f"columns that align; {error}")
             return books
         _check_rows(intake, file, table, ledger, books)
-        if notes.digest != _kept_digest(table, ledger):
-            bad(f"its footer has the digest {notes.digest or 'none'}", "that of its kept rows")
+        if notes.splits != kept_splits(table, ledger, intake.recipe.split):
+            bad("its footer has other splits", "how many rows each split keeps, and their digest")
     return books
-
-
-def _kept_digest(table: pa.Table, ledger: pa.Table) -> str:
-    return rows_digest(table.filter(pc.equal(column(ledger, "decision"), KEPT)))
 
 
 def _difference(ids: pa.ChunkedArray, inputs: pa.ChunkedArray) -> str:
@@ -195,7 +191,7 @@ def _check_rows(
     rules = intake.recipe.select.rules
     verdicts = decide_rows(table, rules, intake.recipe.seed, repeated, taken_down, intake.cuts)
     verdicts[duplicate & (verdicts == Verdict.SURVIVES)] = Verdict.DUPLICATE
-    rebuilt = build_ledger(table, file.part, rules, verdicts, column(ledger, "keeper_id"))
+    rebuilt = build_ledger(table, file.part, intake.recipe, verdicts, column(ledger, "keeper_id"))
     wrong = np.zeros(len(ledger), dtype=np.bool_)
     for name in LEDGER.names:
         found, expected = column(ledger, name), column(rebuilt, name)

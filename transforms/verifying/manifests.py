@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pydantic import ValidationError
 
 from schemas import layout
+from schemas.recipe import SplitName
 from schemas.shards import Manifest, MixtureSource, Shard
 from transforms.mixtures.manifest import build_manifest
 from transforms.verifying.findings import Check, Problem, Tally
@@ -18,20 +19,25 @@ _REMEDY = "run `mixwright run` again: manifests are written anew"
 _ROOT_FIELDS = ("mixture", "recipe_digest", "seed", "layout", "samples", "merkle_root")
 
 
-def check_manifests(work: Work, shards: Mapping[str, Sequence[ScannedShard]], tally: Tally) -> None:
+def check_manifests(
+    work: Work, shards: Mapping[SplitName, Mapping[str, Sequence[ScannedShard]]], tally: Tally
+) -> None:
     """Checks the manifests of mixtures that are mixed while they are read, and finds all others.
 
     Args:
         work: the work directory.
-        shards: of every source of the recipe, in the order of the intakes.
+        shards: by split, of every source of the recipe, in the order of the intakes.
         tally: counts of `Check.MANIFESTS`: one for each manifest, and for each shard that it names.
     """
-    found = {source: [one.shard for one in ones if one.shard] for source, ones in shards.items()}
     names = [layout.manifest(mixture.name) for mixture in work.recipe.mixtures]
     for name, mixture in zip(names, work.recipe.mixtures, strict=True):
         stated = read_manifest(work, name, tally)
         if stated is None:
             continue
+        by_source = shards.get(mixture.split, {})
+        found = {
+            source: [one.shard for one in ones if one.shard] for source, ones in by_source.items()
+        }
         try:
             built = build_manifest(work.recipe, mixture, found, stated.parent)
         except ValueError as error:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from schemas.recipe import SplitName
 from schemas.tables import INGEST
 from storage.folders import Folder
 from transforms.decisions.families import kept_rows
@@ -96,7 +97,7 @@ def check_series(
     view = work.recipe.shard.train_view
     held = scanned.samples[np.argsort(scanned.samples["id"], kind="stable")]
     kept: list[npt.NDArray[np.bytes_]] = [np.empty(0, "S16")]
-    read = partial(_read_kept, work.ingest, ledger)
+    read = partial(_read_kept, work.ingest, ledger, series.split)
     for part in map_ahead(pool, read, series.parts):
         tally.add(part.tally)
         kept.append(part.ids)
@@ -109,14 +110,14 @@ def check_series(
     _check_kept(scanned, held, np.concatenate(kept), tally)
 
 
-def _read_kept(ingest: Folder, ledger: Folder, file: PartFile) -> KeptPart:
+def _read_kept(ingest: Folder, ledger: Folder, split: SplitName, file: PartFile) -> KeptPart:
     """Reads the kept rows of a part; what cannot be read was said when the part was checked."""
     tally = Tally()
     ids: list[str] = []
     contents: list[bytes] = []
     media: list[tuple[int, ByteRange]] = []
     with tally.reading(Check.KEPT, ingest.locate(file.name)):
-        rows = kept_rows(ledger, file)
+        rows = kept_rows(ledger, file, split)
         clusters = read_table(ledger, file.name, ["cluster_id"])["cluster_id"]
         table = read_table(ingest, file.name, _COLUMNS).append_column("cluster_id", clusters)
         for row in table.take(rows).to_pylist():

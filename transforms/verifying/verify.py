@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 
@@ -10,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from schemas import layout
+from schemas.recipe import SplitName
 from storage.folders import Folder
 from transforms.decisions.cuts import CUTS, read_cuts
 from transforms.decisions.families import read_suppressions
@@ -130,20 +130,28 @@ def _check_release(work: Work, pool: Executor) -> Tally:
         return tally
     ledgers = work.ledgers()
     mixed = any(mixture.interleave for mixture in work.recipe.mixtures)
-    shards: defaultdict[str, list[ScannedShard]] = defaultdict(list)
-    samples: defaultdict[str, list[npt.NDArray[np.void]]] = defaultdict(list)
+    names = [source.name for source in work.recipe.sources]
+    splits = work.recipe.split.names
+    shards: dict[SplitName, dict[str, list[ScannedShard]]] = {
+        split: {name: [] for name in names} for split in splits
+    }
+    samples: dict[SplitName, dict[str, list[npt.NDArray[np.void]]]] = {
+        split: {name: [np.empty(0, HELD)] for name in names} for split in splits
+    }
     for series in work.series():
         scanned = scan_series(work, series, pool, tally)
         check_series(scanned, work, ledgers[series.intake], pool, tally)
         for shard in scanned.shards:
             # The samples of a whole release are held for its pre-mixed series only.
-            shards[series.source].append(ScannedShard(shard.name, shard.shard))
-        samples[series.source].append(scanned.samples if mixed else np.empty(0, HELD))
+            shards[series.split][series.source].append(ScannedShard(shard.name, shard.shard))
+        if mixed:
+            samples[series.split][series.source].append(scanned.samples)
     if any(True for _ in work.folder.list("mix/")):
         check_manifests(work, shards, tally)
         for mixture in work.recipe.mixtures:
             if mixture.interleave:
-                ranked = {source: np.concatenate(ones) for source, ones in samples.items()}
+                of_split = samples[mixture.split]
+                ranked = {source: np.concatenate(ones) for source, ones in of_split.items()}
                 check_interleaved(work, mixture, ranked, pool, tally)
     return tally
 

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from schemas.layout import Part
-from schemas.recipe import Rule
+from schemas.recipe import Recipe, Rule
 from schemas.tables import LEDGER
 from transforms.decisions.ledger import (
     Outcome,
@@ -28,6 +28,11 @@ RULES = [
 ]
 CLUSTER = "c" * 32
 IDS = [f"{number:032x}" for number in range(11)]
+
+
+def recipe(rules):
+    source = {"type": "folder", "name": "web", "path": "."}
+    return Recipe(name="test", sources=[source], select={"rules": rules})
 
 
 @pytest.fixture
@@ -59,7 +64,7 @@ def ledger(make_part):
         Verdict.DUPLICATE,
     ]
     keepers = pa.array([None] * 8 + [IDS[0]] * 3, pa.string())
-    return build_ledger(make_part(rows), PART, RULES, np.array(verdicts, np.int16), keepers)
+    return build_ledger(make_part(rows), PART, recipe(RULES), np.array(verdicts, np.int16), keepers)
 
 
 def test_every_row_has_its_evidence(ledger):
@@ -95,13 +100,13 @@ def test_only_rows_that_reach_the_choice_name_a_keeper(ledger):
 def test_a_kept_row_of_a_cluster_is_its_own_keeper(make_part):
     table = make_part([{"cluster_id": CLUSTER}])
     verdicts = np.array([Verdict.SURVIVES], np.int16)
-    (row,) = build_ledger(table, PART, [], verdicts, pa.array([IDS[0]])).to_pylist()
+    (row,) = build_ledger(table, PART, recipe([]), verdicts, pa.array([IDS[0]])).to_pylist()
     assert (row["decision"], row["cluster_id"], row["keeper_id"]) == ("kept", CLUSTER, IDS[0])
 
 
 def test_an_empty_part_has_an_empty_ledger(make_part):
     table = make_part([{}]).slice(0, 0)
-    ledger = build_ledger(table, PART, [], np.empty(0, np.int16), pa.nulls(0, pa.string()))
+    ledger = build_ledger(table, PART, recipe([]), np.empty(0, np.int16), pa.nulls(0, pa.string()))
     assert ledger.schema == LEDGER
     assert summarise(ledger) == Counter()
 
@@ -110,7 +115,7 @@ def test_a_status_that_is_no_reason_is_refused(make_part):
     table = make_part([{"status": "gone_fishing"}])
     verdicts = np.array([Verdict.INGEST], np.int16)
     with pytest.raises(ValueError, match="'gone_fishing' is not in the closed list of reasons"):
-        build_ledger(table, PART, [], verdicts, pa.nulls(1, pa.string()))
+        build_ledger(table, PART, recipe([]), verdicts, pa.nulls(1, pa.string()))
 
 
 def test_counts_add_up_by_source_stage_and_reason(ledger):
