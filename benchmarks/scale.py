@@ -12,14 +12,17 @@ of a part of 10,000 rows whose values are drawn from the demo's photographs and 
 from __future__ import annotations
 
 import ast
+import importlib.metadata
 import json
 import pickle
+import platform
 import re
 import sys
 import sysconfig
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
@@ -29,7 +32,7 @@ import numpy as np
 import pyarrow as pa
 
 from benchmarks import mix
-from benchmarks.figures import RESULTS, describe_machine
+from benchmarks.figures import PACKAGES, RESULTS, describe_machine
 from benchmarks.measure import MAX_PIXELS, make_images
 from benchmarks.measured_work import make_recipe, write_measured_work
 from pipelines import count, dedupe, select
@@ -239,7 +242,14 @@ def main() -> None:
         ):
             figures[name] = float(f"{value:.4g}")
             print(f"{name} {figures[name]:g}", flush=True)
-    result = {"benchmark": "scale", "machine": describe_machine(), "figures": figures}
+    result = {
+        "benchmark": "scale",
+        "date": datetime.now(UTC).date().isoformat(),
+        "machine": describe_machine(),
+        "versions": {"python": platform.python_version()}
+        | {package: importlib.metadata.version(package) for package in PACKAGES},
+        "figures": figures,
+    }
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "scale.json").write_text(json.dumps(result, indent=2) + "\n")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import typer
-from click import Command, Group
+from typer.core import TyperGroup
 from typer.main import get_command
 
 from docs.markdown import anchors, split_code
@@ -51,7 +51,7 @@ def unknown_commands(page: Path, app: typer.Typer, targets: set[str]) -> Iterato
         targets: of the Makefile.
     """
     group = get_command(app)
-    commands: dict[str, Command] = group.commands if isinstance(group, Group) else {}
+    commands = group.commands if isinstance(group, TyperGroup) else {}
     for text in _code(page.read_text(encoding="utf-8")):
         for match in _COMMAND.finditer(text):
             command = commands.get(match["name"])

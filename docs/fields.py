@@ -47,7 +47,8 @@ def attribute_docs(model: type[BaseModel]) -> dict[str, str]:
     An entry may be about several: `width, height: …` gives both the same text.
     """
     found: dict[str, str] = {}
-    for one in reversed(model.__mro__):
+    ours = [one for one in model.__mro__ if one not in BaseModel.__mro__]
+    for one in reversed(ours):
         names: list[str] = []
         section = inspect.cleandoc(one.__doc__ or "").partition("Attributes:\n")[2]
         for line in section.splitlines():

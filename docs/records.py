@@ -77,7 +77,8 @@ def _recipe() -> Iterator[str]:
             yield from table(_FIELDS, describe_fields(models[0]))
             continue
         shared = shared_fields(models)
-        yield f"`type` is {', '.join(code(json.dumps(type_tag(one))) for one in models)}. All have:\n"
+        tags = ", ".join(code(json.dumps(type_tag(one))) for one in models)
+        yield f"`type` is one of {tags}. All have:\n"
         yield from table(_FIELDS, describe_fields(models[0], shared))
         for model in models:
             yield f"{code(type_tag(model))}: {summary(model)}\n"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -39,8 +39,8 @@ write. Besides, `mixwright run` writes `recipe.lock.toml` before the first stage
 """
 
 _LEGEND = """\
-The graphs are drawn from the pipelines themselves. A hexagon is a shuffle: packed keys, ranks or
-references cross it, never media or rows. Where a box names a second word, it is a transform of
+The graphs are drawn from the pipelines themselves. A hexagon is a shuffle: part tasks, packed keys,
+ranks or references cross it, never media or rows. A second word in a box names a transform of
 `transforms/` with steps of its own. Dotted arrows are side inputs, which every worker reads whole.
 """
 
@@ -53,6 +53,7 @@ _NAMES: tuple[tuple[str, str], ...] = (
     (r"\bpairs\b", "<source>"),
     (r"\bi0\b", "<intake>"),
     (r"\bdefault\b", "<mixture>"),
+    (r"(?<=/)train-(?=<digest>)", "<split>-"),
     (r"\b\d{6}\b", "<number>"),
 )
 """What stands for a name that depends on data, in the order in which it is looked for."""
@@ -63,7 +64,11 @@ Drawn = tuple[StageOfRoute, dict[str, Graph], list[str]]
 
 def page() -> str:
     """Returns the page."""
-    drawn = list(draw_route())
+    return page_of(list(draw_route()))
+
+
+def page_of(drawn: Sequence[Drawn]) -> str:
+    """Returns the page about stages that have been drawn."""
     lines = [_INTRODUCTION, *_overview()]
     lines += table(
         ["stage", "promise"], ([code(stage.name), stage.promise] for stage, _, _ in drawn)

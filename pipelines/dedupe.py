@@ -25,12 +25,15 @@ def families(work: Work) -> dict[str, Folder]:
 
 
 def jobs(work: Work, settings: Settings) -> Iterator[Job]:
-    """Yields one job for every intake that lacks parts."""
+    """Yields one job for every intake that lacks parts.
+
+    It answers for the parts of earlier intakes too: a sample that was alone may have a copy now.
+    """
     intakes = work.intakes()
     for number, intake in enumerate(intakes):
         parts = work.parts(*intakes[: number + 1])
         folder = work.global_family(FAMILY, parts)
-        undone = missing(folder, work.parts(intake))
+        undone = missing(folder, parts)
         if undone:
             numbered = work.number(parts, set(undone))
             build = partial(_build, work=work, parts=numbered)

@@ -10,10 +10,13 @@ import pyarrow as pa
 
 from pipelines.jobs import Job, Settings
 from schemas import layout
+from schemas.fetch import Fetch
 from schemas.layout import Part
 from schemas.recipe import Source
 from schemas.tables import PARTS
 from storage.folders import Entry, Folder, open_folder
+from transforms.fetch.parts import FetchInto, FetchParts
+from transforms.fetch.read import FetchedSource
 from transforms.ingest.inputs import SourceError, list_inputs, rooted
 from transforms.ingest.intake import (
     DescribeInputs,
@@ -189,11 +192,18 @@ def _build(
     pipeline: beam.Pipeline, work: Work, intake: str, source: str, tasks: list[PartTask]
 ) -> None:
     recipe = work.recipe
-    take_in = TakeIn(
-        rooted(recipe.source(source)),
-        recipe.ingest,
-        recipe.measure,
-        work.ingest,
-        _tables(work, source, intake),
+    at_root = rooted(recipe.source(source))
+    tables = _tables(work, source, intake)
+    started = pipeline | "Parts" >> beam.Create(tasks)
+    if recipe.fetch is not None and isinstance(at_root, FetchedSource):
+        started | "Fetch" >> FetchParts(fetch_into(work, at_root, recipe.fetch, tables))
+    else:
+        started | "TakeIn" >> TakeIn(at_root, recipe.ingest, recipe.measure, work.ingest, tables)
+
+
+def fetch_into(work: Work, source: FetchedSource, fetch: Fetch, tables: Folder) -> FetchInto:
+    """Returns where a source's fetched parts come from and go to."""
+    recipe = work.recipe
+    return FetchInto(
+        source, recipe.ingest, recipe.measure, fetch, work.ingest, tables, work.evidence
     )
-    pipeline | "Parts" >> beam.Create(tasks) | "TakeIn" >> take_in

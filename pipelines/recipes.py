@@ -187,27 +187,38 @@ def _parse_value(text: str) -> Any:
         return text
 
 
+_PATHS = (
+    ("sources", "path"),
+    ("sources", "media_root"),
+    ("ingest", "block", "sha256"),
+    ("ingest", "block", "md5"),
+    ("ingest", "block", "phash"),
+    ("fetch", "ca_file"),
+    ("fetch", "consent", "opt_out"),
+)
+"""Fields of a recipe that name files."""
+
+
 def _anchor_paths(values: dict[str, Any], folder: Path) -> None:
-    """Makes relative local paths of sources and block lists absolute."""
-
-    def anchored(path: Any) -> Any:
-        if not isinstance(path, str) or not path or "://" in path:
-            return path
-        return str(folder / Path(path).expanduser())
-
-    for source in _tables(values.get("sources")):
-        for field in ("path", "media_root"):
-            if field in source:
-                source[field] = anchored(source[field])
-    for ingest in _tables([values.get("ingest")]):
-        for block in _tables([ingest.get("block")]):
-            for kind in ("sha256", "md5", "phash"):
-                if isinstance(block.get(kind), list):
-                    block[kind] = [anchored(path) for path in block[kind]]
+    """Makes relative local paths absolute; what is no table or no path is left to validation."""
+    for *steps, last in _PATHS:
+        tables: list[Any] = [values]
+        for step in steps:
+            found = [table.get(step) for table in tables if isinstance(table, dict)]
+            tables = [
+                one for value in found for one in (value if isinstance(value, list) else [value])
+            ]
+        for table in tables:
+            if isinstance(table, dict) and last in table:
+                table[last] = _anchored(table[last], folder)
 
 
-def _tables(items: Any) -> list[dict[str, Any]]:
-    return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
+def _anchored(value: Any, folder: Path) -> Any:
+    if isinstance(value, list):
+        return [_anchored(one, folder) for one in value]
+    if not isinstance(value, str) or not value or "://" in value:
+        return value
+    return str(folder / Path(value).expanduser())
 
 
 def _explain(error: ValidationError, origin: str) -> str:

@@ -36,7 +36,10 @@ def jobs(work: Work, settings: Settings) -> Iterator[Job]:
             parts = work.number(work.parts(*intakes[: number + 1]), set(work.parts(intake)))
             frozen = read_cuts(ledgers[intakes[0].name]) if number else ()
             frozen = frozen[: frozen.index(None)] if None in frozen else frozen
-            selection = Selection(work.recipe, intake.name, families, work.folder, ledgers, frozen)
+            columns = {
+                name: one.with_clusters_of(families[intake.name]) for name, one in families.items()
+            }
+            selection = Selection(work.recipe, intake.name, columns, work.folder, ledgers, frozen)
             build = partial(_build, selection=selection, parts=parts)
             rows = sum(part.rows for part in parts)
             yield Job(f"ledger {intake.name}", build, rows, tuple(undone), ledgers[intake.name])

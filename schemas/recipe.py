@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from schemas.digests import canonical_json, hex_digest
+from schemas.fetch import Fetch, HtmlSource, UrlSource, WarcSource
 from schemas.keep import (
     Between,
     Compare,
@@ -127,7 +128,14 @@ class FolderSource(_Source):
 
 
 Source = Annotated[
-    TableSource | TextPairSource | WebDatasetSource | Img2DatasetSource | FolderSource,
+    TableSource
+    | TextPairSource
+    | WebDatasetSource
+    | Img2DatasetSource
+    | FolderSource
+    | UrlSource
+    | HtmlSource
+    | WarcSource,
     Field(discriminator="type"),
 ]
 
@@ -354,6 +362,7 @@ class Recipe(_Model):
     seed: int = Field(default=0, ge=0, lt=1 << 63)
     sources: tuple[Source, ...] = Field(min_length=1)
     ingest: Ingest = Ingest()
+    fetch: Fetch | None = None
     measure: Measure = Measure()
     count: Count = Count()
     dedupe: Dedupe = Dedupe()
@@ -364,6 +373,16 @@ class Recipe(_Model):
     card: Card = Card()
 
     _name = field_validator("name")(_check_name)
+
+    @model_validator(mode="after")
+    def _says_who_fetches(self) -> Recipe:
+        for source in self.sources:
+            if isinstance(source, UrlSource | HtmlSource | WarcSource) and self.fetch is None:
+                raise ValueError(
+                    f"source {source.name!r} fetches from the web; say who asks: add a [fetch] "
+                    "table with contact = a mail address or URL"
+                )
+        return self
 
     @model_validator(mode="after")
     def _consistent(self) -> Recipe:
@@ -402,9 +421,10 @@ class Recipe(_Model):
     def identity(self) -> dict[str, Any]:
         """Returns what decides the content of a release, as plain JSON values.
 
-        Left out: where sources and block lists lie, how inputs are cut into parts, and the card.
+        Left out: where sources and block lists lie, how inputs are cut into parts, the card, and
+        how media are fetched: what a fetch brought is an observation, recorded once.
         """
-        values = self.model_dump(mode="json", exclude={"card"})
+        values = self.model_dump(mode="json", exclude={"card", "fetch"})
         for source in values["sources"]:
             del source["path"]
             source.pop("media_root", None)

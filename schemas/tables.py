@@ -227,11 +227,12 @@ TABLES: dict[str, TableInfo] = {
             "threshold": "What the rule asks, as `keep` has it.",
             "cluster_id": "Duplicate cluster, whether or not the row is kept; null without one.",
             "keeper_id": "Who is kept of the cluster; null for rows that a rule dropped before.",
+            "split": "`train` or `test`; null where dropped.",
         },
     ),
     "events": TableInfo(
         schema=EVENTS,
-        path="shards/<source>/<intake>/<digest>/events.parquet",
+        path="shards/<source>/<intake>/<split>-<digest>/events.parquet",
         row="one kept sample that is not in its shard",
         columns={
             "sample_id": _SAMPLE_ID,
@@ -242,7 +243,7 @@ TABLES: dict[str, TableInfo] = {
     ),
     "shard index": TableInfo(
         schema=INDEX,
-        path="shards/<source>/<intake>/<digest>/<number>.idx.parquet",
+        path="shards/<source>/<intake>/<split>-<digest>/<number>.idx.parquet",
         row="one member of the tar beside it, in the order of the tar",
         columns={
             "key": "Key of the sample: its `sample_id`.",

@@ -16,6 +16,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from trainer.recipe import TrainRecipe
 from trainer.step import State
 
+_REFUSED = (OSError, ValueError)
+"""What writing raises where the disk is full: TensorStore turns its errors into ValueError."""
+
 
 class CheckpointError(Exception):
     """A checkpoint does not fit the run, or cannot be read or written."""
@@ -139,14 +142,14 @@ class Checkpoints:
         )
         try:
             self._manager.save(record.step, args=items)
-        except (OSError, ValueError, RuntimeError) as error:
+        except _REFUSED as error:
             raise self._failed(error) from error
 
     def wait(self) -> None:
         """Returns when everything is written; raises as `save`."""
         try:
             self._manager.wait_until_finished()
-        except (OSError, ValueError, RuntimeError) as error:
+        except _REFUSED as error:
             raise self._failed(error) from error
 
     def record(self, step: int) -> Record:

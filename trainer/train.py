@@ -18,7 +18,6 @@ from typing import Any
 
 import jax
 
-from storage.errors import StorageError
 from trainer.checkpoints import CheckpointError, Checkpoints, Record
 from trainer.embedder import CHECKPOINTS
 from trainer.feed import Feed, Preparation
@@ -30,7 +29,7 @@ from trainer.inputs import (
     make_tokenizer,
     open_inputs,
 )
-from trainer.journal import Journal, open_tensorboard
+from trainer.journal import Journal, Writer, open_tensorboard
 from trainer.loader.errors import ShardError, TooManyBadSamplesError
 from trainer.loop import DivergedError, Loop, Outcome
 from trainer.mesh import make_mesh
@@ -43,10 +42,11 @@ FAILURES = (
     CheckpointError,
     DivergedError,
     ShardError,
-    StorageError,
     TooManyBadSamplesError,
+    OSError,
 )
-"""What ends a run with a message and exit status 1; anything else is a bug."""
+"""What ends a run with a message and exit status 1; anything else is a bug. Storage errors, and a
+disk that is full when metrics are written, are OSErrors."""
 
 
 class StopRequest:
@@ -129,7 +129,7 @@ def train(
                 found.check_data(record)
             state = checkpoints.restore(start, state)
         main_host = jax.process_index() == 0
-        writer = open_tensorboard(folder / "tensorboard") if tensorboard and main_host else None
+        writer = _tensorboard(folder) if tensorboard and main_host else None
         with (
             Journal(host_file(folder, METRICS), start, writer, quiet or not main_host) as journal,
             Feed(loader.iterate(start, recipe.steps), preparation, mesh) as feed,
@@ -137,6 +137,16 @@ def train(
             step = make_step(recipe, towers, mesh, len(sources))
             loop = Loop(recipe, step, checkpoints, journal, record, sources)
             return loop.run(state, feed, start, stop or StopRequest())
+
+
+def _tensorboard(folder: Path) -> Writer:
+    try:
+        return open_tensorboard(folder / "tensorboard")
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f"TensorBoard events need a package ({error}); install tensorboardX, or leave out "
+            "--tensorboard"
+        ) from error
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

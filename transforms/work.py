@@ -86,6 +86,11 @@ class Work:
         """Folder of the ingest parts and their media."""
         return self.folder.child("ingest")
 
+    @cached_property
+    def evidence(self) -> Folder:
+        """Folder of what fetches observed, part by part; in no digest."""
+        return self.folder.child("evidence")
+
     def intakes(self) -> list[Intake]:
         """Returns the sealed intakes, in the order in which they came in."""
         names = [entry.name for entry in self.folder.list(f"{layout.INTAKES}/")]

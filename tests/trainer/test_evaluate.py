@@ -133,6 +133,11 @@ def test_a_savedmodel_embeds_as_the_model_does(run, tmp_path):
     expected = model.texts("positive", ["a red disc at the left"])
     expected /= np.linalg.norm(expected, axis=1, keepdims=True)
     np.testing.assert_allclose(got["embedding"], expected, atol=1e-5)
+    images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
+    got = loaded.signatures["query"](image=tf.constant(images))
+    expected = model.images("query", images)
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    np.testing.assert_allclose(got["embedding"], expected, atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -49,13 +49,13 @@ class PatchEmbedder(nnx.Module):
             )
         x = images.astype(self.linear.dtype) / 127.5 - 1
         x = x.reshape(-1, side, self.patch, side, self.patch, 3)
-        x = x.transpose(0, 1, 3, 2, 4, 5).reshape(len(images), side**2, -1)
+        x = x.transpose(0, 1, 3, 2, 4, 5).reshape(images.shape[0], side**2, -1)
         x = self.linear(x)
         x = x + self.positions[...].astype(x.dtype)
         if self.extra is None:
             return x
         extra = self.extra[...].astype(x.dtype)
-        extra = jnp.broadcast_to(extra, (len(x), *extra.shape))
+        extra = jnp.broadcast_to(extra, (x.shape[0], *extra.shape))
         return jnp.concatenate([extra, x], axis=1)
 
 

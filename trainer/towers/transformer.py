@@ -138,7 +138,7 @@ class AttentionPooling(nnx.Module):
     def __call__(self, x: jax.Array, mask: jax.Array | None) -> jax.Array:
         """Maps [B, N, width] to float32 [B, width]."""
         memory = x.astype(self.dtype)
-        probe = jnp.broadcast_to(self.probe[...].astype(self.dtype), (len(x), 1, x.shape[-1]))
+        probe = jnp.broadcast_to(self.probe[...].astype(self.dtype), (x.shape[0], 1, x.shape[-1]))
         pooled = self.attention(probe, memory, mask)
         pooled = pooled + self.mlp(self.norm(pooled).astype(self.dtype))
         return pooled[:, 0].astype(jnp.float32)

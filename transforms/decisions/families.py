@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -45,6 +45,14 @@ class Families:
 
     ingest: Folder
     families: Mapping[str, Folder]
+
+    def with_clusters_of(self, later: Families) -> Families:
+        """Returns these columns with the clusters of a later intake, which have new members.
+
+        Counts stay: a row that was kept is not judged again, but it competes with its copies.
+        """
+        clusters = {CLUSTER_FAMILY: later.families[CLUSTER_FAMILY]}
+        return replace(self, families={**self.families, **clusters})
 
     def read(self, file: PartFile, recipe: Recipe, media: bool) -> pa.Table:
         """Returns the columns of a part that `transforms.decisions.rules` needs.

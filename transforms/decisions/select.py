@@ -173,12 +173,17 @@ class FindCuts(beam.PTransform[PCollection[tuple[NumberedPart, bytes]], PCollect
         self._selection = selection
 
     def expand(self, parts: PCollection[tuple[NumberedPart, bytes]]) -> PCollection[Cuts]:
-        """Narrows each cut down digit by digit; see `transforms.decisions.quantiles`."""
-        selection = self._selection
-        cuts = parts.pipeline | "Frozen" >> beam.Create([selection.frozen_cuts])
+        """Narrows each cut down digit by digit; see `transforms.decisions.quantiles`.
+
+        What is known so far is only ever a side input. Where one collection is the main input of
+        one step and a side input of another, Beam 2.77 takes a reader of it for its producer, now
+        and then runs steps before their side inputs are there, and counts come out as zero.
+        """
+        selection, pipeline = self._selection, parts.pipeline
+        cuts = pipeline | "Frozen" >> beam.Create([selection.frozen_cuts])
         rules = quantile_rules(selection.recipe.select.rules)
         for number, rule in enumerate(rules[len(selection.frozen_cuts) :]):
-            search = parts.pipeline | f"Start{number}" >> beam.Create([Search(rule)])
+            search = pipeline | f"Start{number}" >> beam.Create([Search(rule)])
             for turn in range(Search(rule).rounds):
                 histogram = (
                     parts
@@ -186,8 +191,11 @@ class FindCuts(beam.PTransform[PCollection[tuple[NumberedPart, bytes]], PCollect
                     >> beam.Map(_count, selection, rule, AsSingleton(cuts), AsSingleton(search))
                     | f"Add{number}.{turn}" >> beam.CombineGlobally(_add_histograms)
                 )
-                search = search | f"Narrow{number}.{turn}" >> beam.Map(
-                    narrow, AsSingleton(histogram)
+                search = (
+                    pipeline
+                    | f"Turn{number}.{turn}" >> beam.Create([None])
+                    | f"Narrow{number}.{turn}"
+                    >> beam.Map(_narrow, AsSingleton(search), AsSingleton(histogram))
                 )
             ties = (
                 parts
@@ -195,8 +203,11 @@ class FindCuts(beam.PTransform[PCollection[tuple[NumberedPart, bytes]], PCollect
                 >> beam.Map(_collect, selection, rule, AsSingleton(cuts), AsSingleton(search))
                 | f"Gather{number}" >> beam.CombineGlobally(b"".join)
             )
-            cuts = cuts | f"Settle{number}" >> beam.Map(
-                _settle, AsSingleton(search), AsSingleton(ties)
+            cuts = (
+                pipeline
+                | f"End{number}" >> beam.Create([None])
+                | f"Settle{number}"
+                >> beam.Map(_settle, AsSingleton(cuts), AsSingleton(search), AsSingleton(ties))
             )
         return cuts
 
@@ -304,7 +315,11 @@ def _collect(
     return collect_ties(ranking, search).tobytes()
 
 
-def _settle(cuts: Cuts, search: Search, ties: bytes) -> Cuts:
+def _narrow(_: None, search: Search, histogram: Histogram) -> Search:
+    return narrow(search, histogram)
+
+
+def _settle(_: None, cuts: Cuts, search: Search, ties: bytes) -> Cuts:
     rows = np.frombuffer(ties, dtype=np.uint8).reshape(-1, 24)
     return (*cuts, settle(search, rows))
 

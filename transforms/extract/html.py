@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import urljoin
@@ -12,8 +13,11 @@ from selectolax.lexbor import LexborHTMLParser, LexborNode
 from schemas.samples import RawText, TextRole
 from transforms.extract.image_urls import choose_url
 
-MAX_PAGE_BYTES = 10 << 20
+MAX_PAGE_BYTES = 2 << 20
 """So much of a page is read."""
+
+MAX_NESTING = 5_000
+"""Elements that may be open at once: the time that a parser takes grows with their square."""
 
 MAX_IMAGES = 10_000
 """Images of one page."""
@@ -21,10 +25,19 @@ MAX_IMAGES = 10_000
 CONTEXT_CHARACTERS = 300
 """Of the text before an image, and of the text after it, so much is its context."""
 
+MAX_SOURCES = 20
+MAX_DEPTH = 8
+"""A caption is at most so many elements above its text, a figure above its image."""
+
 _UNSEEN = frozenset(
-    {"script", "style", "template", "noscript", "head", "select", "textarea", "svg", "iframe"}
+    {"script", "style", "template", "noscript", "head", "title", "option", "textarea", "iframe"}
 )
-_CAPTIONS = frozenset({"figcaption"})
+# Elements that end by themselves: many of them in a row do not nest (HTML, section 13.1.2.4).
+_SELF_ENDING = frozenset(
+    b"area base br col dd dt embed hr img input li link meta optgroup option p param rp rt source "
+    b"tbody td tfoot th thead tr track wbr".split()
+)
+_TAG = re.compile(rb"<(/?)([a-z][^\s/>]*)")
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*")
 
 
@@ -62,15 +75,24 @@ class Page:
     images: tuple[PageImage, ...]
 
 
+class PageError(ValueError):
+    """A page is made to keep its reader busy."""
+
+
 def read_page(body: bytes, url: str, charset: str = "") -> Page:
-    """Reads a page.
+    """Reads a page; whatever the bytes, there is one, as in a browser.
 
     Args:
         body: the bytes, of which `MAX_PAGE_BYTES` count.
         url: where the page came from; what relative URLs are relative to, unless `<base>` says.
         charset: that the server stated; else the page's own declaration counts, else UTF-8.
+
+    Raises:
+        PageError: more than `MAX_NESTING` elements are open at once.
     """
     body = body[:MAX_PAGE_BYTES]
+    if body.count(b"<") > MAX_NESTING:
+        _check_nesting(body)
     tree = LexborHTMLParser(_decode(body, charset), encoding=True)
     root = tree.root
     if root is None:
@@ -99,72 +121,89 @@ def read_page(body: bytes, url: str, charset: str = "") -> Page:
 
 def _images(root: LexborNode, base: str, language: str | None) -> Iterator[PageImage]:
     """Yields the `<img>` of a page, once for each pair of image and alt-text."""
-    words, places = _walk(root)
+    content = _walk(root)
     seen: set[tuple[str, str]] = set()
-    for node, at in places[:MAX_IMAGES]:
+    for node, at in content.images:
         attributes = {name: value or "" for name, value in node.attributes.items()}
-        url = _join(base, choose_url(attributes, _sources(node)))
+        parent = node.parent
+        sources = content.sources.get(parent.mem_id, []) if parent is not None else []
+        written = choose_url(attributes, sources)
+        url = _join(base, written) if written else ""
         alt = attributes.get("alt", "")
         if (url, alt) in seen:
             continue
         seen.add((url, alt))
+        figure = _above(node, "figure")
+        caption = content.captions.get(figure.mem_id, []) if figure is not None else []
         texts = [
             (TextRole.ALT, alt),
             (TextRole.TITLE, attributes.get("title", "")),
-            (TextRole.TITLE, _caption(node)),
-            (TextRole.CONTEXT, _context(words, at)),
+            (TextRole.TITLE, " ".join(caption)),
+            (TextRole.CONTEXT, _context(content.words, at)),
         ]
         yield PageImage(url, _raw_texts(texts, language))
 
 
-def _walk(root: LexborNode) -> tuple[list[str], list[tuple[LexborNode, int]]]:
-    """Returns the texts that a page shows, and its images with how many texts come before each."""
-    words: list[str] = []
-    places: list[tuple[LexborNode, int]] = []
+@dataclass(frozen=True, slots=True)
+class _Content:
+    """What one walk over a page finds; elements by their id.
+
+    Attributes:
+        words: the texts that the page shows, captions apart.
+        images: each `<img>`, with how many of `words` come before it.
+        captions: texts of the `<figcaption>` of each `<figure>`.
+        sources: `srcset` of each `<source>` of each `<picture>`.
+    """
+
+    words: list[str]
+    images: list[tuple[LexborNode, int]]
+    captions: dict[int, list[str]]
+    sources: dict[int, list[str]]
+
+
+def _walk(root: LexborNode) -> _Content:
+    """Walks over a page once: looking below elements again and again would take for ever."""
+    content = _Content([], [], {}, {})
     for node in root.traverse(include_text=True, skip_empty=True):
         if node.is_text_node:
-            if not _is_unseen(node):
-                words.append(_squeeze(node.text()))
-        elif node.tag == "img":
-            places.append((node, len(words)))
-    return words, places
+            _add_text(content, node)
+        elif node.tag == "img" and len(content.images) < MAX_IMAGES:
+            content.images.append((node, len(content.words)))
+        elif node.tag == "source" and node.parent is not None:
+            sources = content.sources.setdefault(node.parent.mem_id, [])
+            if len(sources) < MAX_SOURCES:
+                sources.append(_attribute(node, "srcset"))
+    return content
 
 
-def _is_unseen(node: LexborNode) -> bool:
+def _add_text(content: _Content, node: LexborNode) -> None:
     parent = node.parent
-    if parent is None:
-        return True
-    tag = parent.tag or ""
-    if tag in _UNSEEN or tag in _CAPTIONS or tag == "title":
-        return True
-    above = parent.parent
-    return above is not None and (above.tag in _UNSEEN or above.tag in _CAPTIONS)
+    if parent is None or parent.tag in _UNSEEN or _above(node, "noscript") is not None:
+        return
+    text = _squeeze(node.text())
+    caption = _above(node, "figcaption")
+    if caption is None:
+        content.words.append(text)
+        return
+    figure = _above(caption, "figure")
+    if figure is not None:
+        content.captions.setdefault(figure.mem_id, []).append(text)
+
+
+def _above(node: LexborNode, tag: str) -> LexborNode | None:
+    """Returns the nearest element of a kind that a node is in; None where none is near."""
+    above = node.parent
+    for _ in range(MAX_DEPTH):
+        if above is None or above.tag == tag:
+            return above
+        above = above.parent
+    return None
 
 
 def _context(words: list[str], at: int) -> str:
-    before = _squeeze(" ".join(words[max(0, at - 20) : at]))[-CONTEXT_CHARACTERS:]
-    after = _squeeze(" ".join(words[at : at + 20]))[:CONTEXT_CHARACTERS]
+    before = " ".join(words[max(0, at - 20) : at])[-CONTEXT_CHARACTERS:]
+    after = " ".join(words[at : at + 20])[:CONTEXT_CHARACTERS]
     return f"{before} {after}".strip()
-
-
-def _sources(image: LexborNode) -> list[str]:
-    parent = image.parent
-    if parent is None or parent.tag != "picture":
-        return []
-    return [_attribute(source, "srcset") for source in parent.css("source[srcset]")[:20]]
-
-
-def _caption(image: LexborNode) -> str:
-    """Returns the caption of the figure that an image is in; empty where there is none."""
-    node = image.parent
-    for _ in range(8):
-        if node is None:
-            return ""
-        if node.tag == "figure":
-            caption = node.css_first("figcaption")
-            return _squeeze(caption.text(separator=" ")) if caption else ""
-        node = node.parent
-    return ""
 
 
 def _shared_images(tree: LexborHTMLParser, base: str, language: str | None) -> Iterator[PageImage]:
@@ -186,6 +225,23 @@ def _shared_images(tree: LexborHTMLParser, base: str, language: str | None) -> I
 def _raw_texts(texts: list[tuple[TextRole, str]], language: str | None) -> tuple[RawText, ...]:
     squeezed = dict.fromkeys((role, _squeeze(text)) for role, text in texts)
     return tuple(RawText(role, text, language) for role, text in squeezed if text)
+
+
+def _check_nesting(body: bytes) -> None:
+    """Counts open elements by name; an end that matches no start does not count."""
+    opened: Counter[bytes] = Counter()
+    depth = 0
+    for end, name in _TAG.findall(body.lower()):
+        if name in _SELF_ENDING:
+            continue
+        if not end:
+            opened[name] += 1
+            depth += 1
+        elif opened[name]:
+            opened[name] -= 1
+            depth -= 1
+        if depth > MAX_NESTING:
+            raise PageError(f"the page has more than {MAX_NESTING} elements open at once")
 
 
 def _decode(body: bytes, charset: str) -> str | bytes:

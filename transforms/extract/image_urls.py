@@ -13,10 +13,10 @@ LAZY_ATTRIBUTES = ("data-src", "data-original", "data-lazy-src", "data-srcset")
 """Where scripts that load images late keep the URL, `src` being a placeholder."""
 
 MAX_CANDIDATES = 100
+MAX_SRCSET_CHARACTERS = 64 << 10
 
-# A candidate of `srcset` (HTML, section 4.8.4.2.2): a URL, which may hold commas but does not end
-# with one, and maybe descriptors up to the next comma.
-_CANDIDATE = re.compile(r"[\s,]*(\S*[^\s,])(?:\s+([^,]*))?(?:,|$|(?=\s))")
+_SEPARATORS = ", \t\n\f\r"
+
 _DATA = re.compile(r"data:([^,;]*)((?:;[^,;]*)*),(.*)", re.IGNORECASE | re.DOTALL)
 
 
@@ -36,19 +36,22 @@ class SrcsetCandidate:
 
 
 def parse_srcset(value: str) -> list[SrcsetCandidate]:
-    """Returns the images of a `srcset`, in order; what makes no sense is left out."""
-    found = []
-    for match in _CANDIDATE.finditer(value):
+    """Returns the images of a `srcset` (HTML, section 4.8.4.2.2); nonsense is left out.
+
+    A URL may hold commas, but does not end with one; descriptors go up to the next comma.
+    """
+    found: list[SrcsetCandidate] = []
+    rest = value[:MAX_SRCSET_CHARACTERS].lstrip(_SEPARATORS)
+    while rest and len(found) < MAX_CANDIDATES:
+        words = rest.split(None, 1)
+        url = words[0].rstrip(",")
+        rest = words[1] if len(words) == 2 else ""
         width, density = 0, 1.0
-        for word in (match[2] or "").split():
-            number = word[:-1]
-            if word.endswith("w") and number.isascii() and number.isdigit():
-                width = int(number[:9])
-            elif word.endswith("x"):
-                density = _positive(number)
-        found.append(SrcsetCandidate(match[1], width, density))
-        if len(found) == MAX_CANDIDATES:
-            break
+        if url == words[0]:
+            descriptors, _, rest = rest.partition(",")
+            width, density = _parse_descriptors(descriptors)
+        found.append(SrcsetCandidate(url, width, density))
+        rest = rest.lstrip(_SEPARATORS)
     return found
 
 
@@ -90,6 +93,17 @@ def decode_data_url(url: str) -> bytes | None:
         return base64.b64decode(b"".join(data.split()) + b"==")
     except binascii.Error:
         return None
+
+
+def _parse_descriptors(descriptors: str) -> tuple[int, float]:
+    width, density = 0, 1.0
+    for word in descriptors.split():
+        number = word[:-1]
+        if word.endswith("w") and number.isascii() and number.isdigit():
+            width = int(number[:9])
+        elif word.endswith("x"):
+            density = _positive(number)
+    return width, density
 
 
 def _positive(number: str) -> float:

@@ -8,13 +8,10 @@ from urllib.parse import quote, unquote, urlsplit
 from schemas.fetch import Consent, HtmlSource
 from schemas.reasons import Reason
 from storage.folders import Folder
-from transforms.extract.html import MAX_PAGE_BYTES, read_page
-from transforms.extract.page_samples import PageReader
+from transforms.extract.html import MAX_PAGE_BYTES
+from transforms.extract.page_samples import UNSERVED_HOST, PageReader
 from transforms.fetch.url_rows import UrlRow
 from transforms.ingest.media import Refused, read_media, resolve
-
-_UNSERVED = "http://pages.invalid/"
-"""Stands for the root of a folder that nobody has served (RFC 2606)."""
 
 
 def read_page_file(
@@ -34,10 +31,11 @@ def read_page_file(
         folder: the root of the source.
         name: the page.
         source: where the folder was served from.
-        consent, product: see `PageReader`.
+        consent: which refusals count.
+        product: our name, as in the user agent.
         max_media_bytes: larger images are refused.
     """
-    root = source.page_root or _UNSERVED
+    root = source.page_root or f"http://{UNSERVED_HOST}/"
     root = root if root.endswith("/") else f"{root}/"
 
     def find(url: str) -> bytes | Refused | None:
@@ -51,6 +49,5 @@ def read_page_file(
 
     url = root + quote(name)
     with folder.open(name) as file:
-        page = read_page(file.read(MAX_PAGE_BYTES), url)
-    reader = PageReader(consent, product, find, max_media_bytes)
-    yield from reader.samples(page, name, url if source.page_root else "")
+        body = file.read(MAX_PAGE_BYTES)
+    yield from PageReader(consent, product, find, max_media_bytes).samples(body, name, url)

@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
+from urllib.parse import urlsplit
 
 from schemas.digests import media_id
 from schemas.fetch import Consent
 from schemas.reasons import Reason
 from schemas.samples import MediaRole, RawMedia, RawSample
-from transforms.extract.html import Page, PageImage
+from transforms.extract.html import PageError, PageImage, read_page
 from transforms.extract.image_urls import decode_data_url, is_data
 from transforms.fetch.consent import refuse_meta
 from transforms.fetch.records import FetchRequest
 from transforms.fetch.url_rows import UrlRow
 from transforms.ingest.fields import printable
 from transforms.ingest.media import Refused, too_large
+
+UNSERVED_HOST = "pages.invalid"
+"""Stands for the host of pages that nobody has served (RFC 2606)."""
 
 FindMedia = Callable[[str], bytes | Refused | None]
 """Returns the bytes behind an absolute URL, where the source holds them; None where it does not."""
@@ -38,28 +42,40 @@ class PageReader:
     find: FindMedia
     max_media_bytes: int
 
-    def samples(self, page: Page, locator: str, url: str, refused: str = "") -> Iterator[UrlRow]:
+    def samples(
+        self, body: bytes, locator: str, url: str, charset: str = "", refused: str = ""
+    ) -> Iterator[UrlRow]:
         """Yields a row for each image of a page: with its media, or with what to fetch.
 
         Args:
-            page: the page.
+            body: the page.
             locator: of the page, relative to the root of its source. An image's is the page's, `#`
                 and its URL, or the digest of its bytes where they stand in the page.
-            url: where the page came from; empty where nobody knows.
+            url: where the page came from, or what stands for it.
+            charset: that the server stated.
             refused: why the headers of the page refuse the use of its images; empty otherwise.
         """
+        try:
+            page = read_page(body, url, charset)
+        except PageError as error:
+            told = RawSample(locator, reason=Reason.ROW_MALFORMED, error=str(error))
+            yield UrlRow(told, None)
+            return
         refused = refused or refuse_meta(page.metas, self.consent, self.product)
-        meta = {"page_url": page.url or url, "page_title": page.title}
-        told: dict[str, Any] = {name: printable(value) for name, value in meta.items() if value}
-        whole = RawSample(locator=locator, licence=page.licence, meta=told)
+        meta = {"page_url": page.url or self._public(url), "page_title": page.title}
+        kept: dict[str, Any] = {name: printable(value) for name, value in meta.items() if value}
+        whole = RawSample(locator=locator, licence=page.licence, meta=kept)
         if not page.images:
-            error = "the page has no images"
-            yield UrlRow(replace(whole, reason=Reason.MEDIA_MISSING, error=error), None)
+            empty = replace(whole, reason=Reason.MEDIA_MISSING, error="the page has no images")
+            yield UrlRow(empty, None)
         for image in page.images:
             sample = replace(whole, texts=image.texts)
             if refused:
                 sample = replace(sample, reason=Reason.FETCH_FAILED_OPT_OUT, error=refused)
             yield self._row(sample, image)
+
+    def _public(self, url: str) -> str:
+        return "" if urlsplit(url).hostname == UNSERVED_HOST else url
 
     def _row(self, sample: RawSample, image: PageImage) -> UrlRow:
         if is_data(image.url):

@@ -7,7 +7,7 @@ by their place, so that nothing but the record at hand is in memory.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -19,7 +19,7 @@ from schemas.fetch import Consent
 from schemas.reasons import Reason
 from schemas.samples import RawSample
 from storage.folders import Folder
-from transforms.extract.html import MAX_PAGE_BYTES, read_page
+from transforms.extract.html import MAX_PAGE_BYTES
 from transforms.extract.page_samples import PageReader
 from transforms.fetch.consent import refuse_headers
 from transforms.fetch.records import RefusedError
@@ -30,7 +30,7 @@ from transforms.ingest.media import Refused, too_large
 
 _PAGE_TYPES = frozenset({"text/html", "application/xhtml+xml"})
 _RECORDS = WarcRecordType.response | WarcRecordType.resource
-_UNPACKERS: dict[str, type[WarcReader]] = {
+_UNPACKERS: dict[str, Callable[[BinaryIO | WarcReader], WarcReader]] = {
     "gzip": GzipReader,
     "x-gzip": GzipReader,
     "br": BrotliReader,
@@ -93,7 +93,8 @@ def read_warc(
     Args:
         folder: the root of the source.
         name: the WARC, plain or packed record by record; its locator is that of what has no page.
-        consent, product: see `PageReader`.
+        consent: which refusals count.
+        product: our name, as in the user agent.
         max_media_bytes: larger images are refused.
     """
     pages = 0
@@ -108,12 +109,12 @@ def read_warc(
                     pages += 1
                     yield from _page_rows(response, reader, consent, product)
         except _BrokenRecordError as error:
-            broken = f"the WARC breaks off: {error}"
-            yield UrlRow(RawSample(name, reason=Reason.CONTAINER_TRUNCATED, error=broken), None)
+            told = f"the WARC breaks off: {error}"
+            yield UrlRow(RawSample(name, reason=Reason.CONTAINER_TRUNCATED, error=told), None)
             return
     if not pages:
-        error = "the file holds no page"
-        yield UrlRow(RawSample(name, reason=Reason.MEDIA_MISSING, error=error), None)
+        told = "the file holds no page"
+        yield UrlRow(RawSample(name, reason=Reason.MEDIA_MISSING, error=told), None)
 
 
 def _page_rows(
@@ -122,8 +123,8 @@ def _page_rows(
     refused = refuse_headers(response.headers, consent, product)
     body = response.read(MAX_PAGE_BYTES)
     charset = response.record.http_charset if response.headers else None
-    page = read_page(body, response.url, charset or "")
-    yield from reader.samples(page, printable(response.url), response.url, refused)
+    locator = printable(response.url)
+    yield from reader.samples(body, locator, response.url, charset or "", refused)
 
 
 def _responses(file: BinaryIO) -> Iterator[_Response]:
@@ -149,8 +150,9 @@ def _parse(record: WarcRecord) -> _Response | None:
     url = (record.headers.get("WARC-Target-URI") or "").strip("<> ")
     if not url.lower().startswith(("http://", "https://")):
         return None
+    headers: tuple[tuple[str, str], ...] = ()
     if not record.is_http:
-        content_type, headers = record.headers.get("Content-Type") or "", ()
+        content_type = record.headers.get("Content-Type") or ""
     elif record.http_headers.status_code == 200:
         content_type = record.http_content_type or ""
         headers = tuple((key.lower(), value) for key, value in record.http_headers.items())

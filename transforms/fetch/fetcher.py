@@ -38,8 +38,11 @@ from transforms.fetch.sites import Sites
 from transforms.fetch.transport import Answer, Exchange, Headers, Transport
 from transforms.fetch.urls import FetchUrl, parse_url
 
-WINDOW = 2048
-"""Rows that may be under way, or done and waiting for an earlier one."""
+WINDOW = 16_384
+"""Rows that may be read, under way, or done and waiting for an earlier one."""
+
+ROWS_PER_CONNECTION = 4
+"""Rows under way for each connection: most of them may wait for their turn at a host."""
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _SUCCESSES = frozenset({200, 203})
@@ -105,14 +108,15 @@ class Fetcher:
     ) -> Iterator[FetchResult]:
         """Yields the result of each request, in their order.
 
-        Memory is bounded: at most `window` rows are under way or wait for an earlier one, and what
-        waits lies on disk beyond `ordered.MEMORY_BYTES`. Deadlines go on while the caller works.
+        Memory is bounded: at most `window` rows are read ahead, and bodies that wait for an earlier
+        row lie on disk beyond `ordered.MEMORY_BYTES`. Deadlines go on while the caller works.
 
         Args:
             requests: any number; read as they are needed.
             window: how far ahead of the oldest unfinished row to go.
         """
-        results = OrderedResults(self._loop, self._fetch, window)
+        at_once = ROWS_PER_CONNECTION * self._settings.connections
+        results = OrderedResults(self._loop, self._fetch, at_once, window)
         yield from results.run(requests)
 
     async def _fetch(self, request: FetchRequest) -> FetchResult:
@@ -184,7 +188,7 @@ class Fetcher:
             trace.send(url)
             answer = await self._transport.send(exchange)
             trace.note(answer, dns_s, polite_s)
-            self._learn(url.host, answer)
+            self._learn(url.host, answer, start)
             seconds = time.monotonic() - start
         if answer.status and answer.status not in _SUCCESSES | _REDIRECTS:
             raise status_refusal(answer.status)
@@ -203,7 +207,7 @@ class Fetcher:
                     url, addresses, max(0.001, left - dns_s), 4 * MAX_ROBOTS_BYTES, _judge_nothing
                 )
                 answer = await self._transport.send(exchange)
-                self._learn(url.host, answer)
+                self._learn(url.host, answer, start)
                 left -= time.monotonic() - start
             if answer.refusal is not None and not answer.status:
                 raise answer.refusal
@@ -256,12 +260,12 @@ class Fetcher:
             error = f"the body has more than {settings.max_bytes} bytes"
             raise RefusedError(Reason.FETCH_FAILED_TOO_LARGE, error)
 
-    def _learn(self, host: str, answer: Answer) -> None:
+    def _learn(self, host: str, answer: Answer, start: float) -> None:
         """Tells the host's turn-taking what an answer means for the next requests."""
         refusal = answer.refusal.refusal if answer.refusal is not None else None
         unanswered = refusal is not None and refusal.reason in _HOST_FAILURES
         overloaded = answer.status in TRANSIENT_STATUSES
-        self._hosts.record(host, failed=unanswered or overloaded)
+        self._hosts.record(host, failed=unanswered or overloaded, start=start)
         if answer.status not in BUSY_STATUSES:
             return
         asked = parse_retry_after(answer.header("retry-after"), time.time())

@@ -52,6 +52,7 @@ class _Host:
         broken_until: no request starts before; they are refused.
         complaint: why they are.
         failures: failures in a row.
+        answered_at: when the last answer came.
         users: requests that hold or wait for a slot.
     """
 
@@ -61,6 +62,7 @@ class _Host:
     broken_until: float = 0.0
     complaint: str = ""
     failures: int = 0
+    answered_at: float = 0.0
     users: int = 0
 
 
@@ -109,13 +111,23 @@ class Hosts:
         """Honours the `Crawl-delay` of a host, up to `MAX_CRAWL_DELAY_S`."""
         self._host(name).bucket.slow_down(min(crawl_delay_s, MAX_CRAWL_DELAY_S))
 
-    def record(self, name: str, failed: bool) -> None:
+    def record(self, name: str, failed: bool, start: float) -> None:
         """Counts an answer or a failure; too many failures in a row open the circuit breaker.
 
-        Once its time is over, one more failure opens it again, and an answer closes it.
+        A request that began before the last answer says nothing about the host after it: those that
+        stall run into their deadlines together, long after others were answered. Once the breaker's
+        time is over, one more failure opens it again, and an answer closes it.
+
+        Args:
+            name: the host.
+            failed: whether it gave no answer, or one of distress.
+            start: when the request began, by the clock.
         """
         host = self._host(name)
-        host.failures = host.failures + 1 if failed else 0
+        if not failed:
+            host.failures, host.answered_at = 0, self._clock()
+        elif start >= host.answered_at:
+            host.failures += 1
         limit = self._settings.breaker_failures
         if limit and host.failures >= limit:
             host.broken_until = max(host.broken_until, self._clock() + self._settings.breaker_s)

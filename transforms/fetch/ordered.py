@@ -34,19 +34,34 @@ class _Waiting:
 
 
 class OrderedResults:
-    """Runs a window of fetches and gives their results back in order; for one call of `run`."""
+    """Runs fetches, many at once, and gives their results back in order; for one call of `run`.
+
+    One slow row holds back what is yielded, but not what is fetched: later rows go on until
+    `window` of them are ahead of it.
+    """
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
         fetch: Callable[[FetchRequest], Awaitable[FetchResult]],
+        at_once: int,
         window: int,
     ) -> None:
-        """Runs on `loop`, which is not running, at most `window` rows ahead of the oldest."""
+        """Fetches on `loop`, which is not running.
+
+        Args:
+            loop: runs whenever a result is asked for.
+            fetch: fetches one row.
+            at_once: rows under way at once.
+            window: rows that may be read, under way, or done and waiting for an earlier one.
+        """
         self._loop = loop
         self._fetch = fetch
+        self._at_once = at_once
         self._window = window
-        self._tasks: deque[asyncio.Task[_Waiting]] = deque()
+        self._requests: deque[FetchRequest] = deque()
+        self._rows: deque[asyncio.Task[_Waiting]] = deque()
+        self._under_way = 0
         self._in_memory = 0
         self._on_disk = 0
 
@@ -56,27 +71,38 @@ class OrderedResults:
         with tempfile.TemporaryFile() as spill:
             self._spill = spill
             try:
-                self._start(source)
-                while self._tasks:
-                    self._loop.run_until_complete(self._oldest())
+                self._read(source)
+                while self._rows:
+                    self._loop.run_until_complete(asyncio.wait([self._rows[0]]))
                     yield from self._take_done()
-                    self._start(source)
+                    self._read(source)
             finally:
                 self._loop.run_until_complete(self._abandon())
 
-    def _start(self, source: Iterator[FetchRequest]) -> None:
-        room = self._window - len(self._tasks)
-        if self._tasks and self._in_memory + self._on_disk >= HELD_BYTES:
-            return
-        for request in itertools.islice(source, room):
-            self._tasks.append(self._loop.create_task(self._keep(request)))
+    def _read(self, source: Iterator[FetchRequest]) -> None:
+        room = self._window - len(self._rows) - len(self._requests)
+        self._requests.extend(itertools.islice(source, room))
+        self._start()
 
-    async def _oldest(self) -> None:
-        await asyncio.wait([self._tasks[0]])
+    def _start(self) -> None:
+        """Starts rows while there is room for them; the oldest one always finds room."""
+        while self._requests and self._under_way < self._at_once:
+            if self._rows and self._in_memory + self._on_disk >= HELD_BYTES:
+                return
+            row = self._loop.create_task(self._run(self._requests.popleft()))
+            row.add_done_callback(self._end)
+            self._rows.append(row)
+            self._under_way += 1
 
-    async def _keep(self, request: FetchRequest) -> _Waiting:
-        """Fetches, and puts the body where it can wait."""
-        result = await self._fetch(request)
+    def _end(self, _row: asyncio.Task[_Waiting]) -> None:
+        self._under_way -= 1
+        self._start()
+
+    async def _run(self, request: FetchRequest) -> _Waiting:
+        return self._keep(await self._fetch(request))
+
+    def _keep(self, result: FetchResult) -> _Waiting:
+        """Puts a body where it can wait."""
         body = result.body or b""
         if self._in_memory + len(body) <= MEMORY_BYTES:
             self._in_memory += len(body)
@@ -87,21 +113,22 @@ class OrderedResults:
         return _Waiting(replace(result, body=None), len(body), offset)
 
     def _take_done(self) -> Iterator[FetchResult]:
-        while self._tasks and self._tasks[0].done():
-            waiting = self._tasks.popleft().result()
+        while self._rows and self._rows[0].done():
+            waiting = self._rows.popleft().result()
+            result = waiting.result
             if waiting.offset < 0:
                 self._in_memory -= waiting.size
-                yield waiting.result
-                continue
-            self._spill.seek(waiting.offset)
-            body = self._spill.read(waiting.size)
-            self._on_disk -= waiting.size
-            if not self._on_disk:
-                self._spill.truncate(0)
-            yield replace(waiting.result, body=body)
+            else:
+                self._spill.seek(waiting.offset)
+                result = replace(result, body=self._spill.read(waiting.size))
+                self._on_disk -= waiting.size
+                if not self._on_disk:
+                    self._spill.truncate(0)
+            yield result
 
     async def _abandon(self) -> None:
         """Ends what is under way, where the caller stopped or a bug came up."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._requests.clear()
+        for row in self._rows:
+            row.cancel()
+        await asyncio.gather(*self._rows, return_exceptions=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -20,11 +20,14 @@ from transforms.parts.tables import PartFile, commit_table
 
 OK = "ok"
 
+StoredRow = dict[str, Any]
+"""A row of `schemas.tables.INGEST`."""
+
 
 def commit_part(
     ingest: Folder,
     file: PartFile,
-    samples: Iterable[list[RawSample]],
+    samples: Iterable[Sequence[RawSample | StoredRow]],
     block: BlockList,
 ) -> None:
     """Commits a part: first the tar of its media, then the Parquet that names it.
@@ -32,21 +35,25 @@ def commit_part(
     Args:
         ingest: the `ingest` folder of the work directory.
         file: the part and the version to commit.
-        samples: chunks of its raw samples; texts already cleaned.
+        samples: chunks of its raw samples, texts already cleaned; or rows of an earlier version of
+            the part, which stay as they are, with their media where they lie.
         block: media that are never stored.
     """
     rows: list[dict[str, Any]] = []
     with ingest.temporary_file() as path:
         with MediaTar(path, file.part) as tar:
             for chunk in samples:
-                rows.extend(_row(file.part, sample, tar, block) for sample in chunk)
+                rows.extend(
+                    _row(file.part, one, tar, block) if isinstance(one, RawSample) else one
+                    for one in chunk
+                )
         tar_name = ""
         if not tar.empty:
             tar_name = tar.name
             ingest.create(f"{file.part.source}/{file.part.intake}/{tar_name}", path)
     for row in rows:
         for media in row["media"]:
-            media["part_tar"] = tar_name
+            media.setdefault("part_tar", tar_name)
     table = pa.Table.from_pylist(rows, schema=INGEST)
     counts = Counter(row["status"] for row in rows)
     commit_table(ingest, file, table, {"rows": len(rows), **counts})

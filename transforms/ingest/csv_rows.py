@@ -53,7 +53,7 @@ class CsvRows:
         broken: why the rest of the file could not be parsed; empty where it could.
     """
 
-    def __init__(self, stream: TextStream, delimiter: str, label: str) -> None:
+    def __init__(self, stream: io.RawIOBase, delimiter: str, label: str) -> None:
         """Reads the header.
 
         Args:
@@ -152,7 +152,7 @@ class _Refused:
 class _WithEnd(io.RawIOBase):
     """A stream, then a line break and `_END`."""
 
-    def __init__(self, stream: io.BufferedReader[TextStream]) -> None:
+    def __init__(self, stream: io.BufferedReader[io.RawIOBase]) -> None:
         self._stream = stream
         self._end = io.BytesIO(b"\n" + _END + b"\n")
 
@@ -165,7 +165,7 @@ class _WithEnd(io.RawIOBase):
         return self._stream.readinto(buffer) or self._end.readinto(buffer)
 
 
-def _read_header(lines: io.BufferedReader[TextStream], delimiter: str, label: str) -> list[str]:
+def _read_header(lines: io.BufferedReader[io.RawIOBase], delimiter: str, label: str) -> list[str]:
     """Returns the names in the first line that is not blank; none where there is no such line."""
     header = b""
     while line := lines.readline(MAX_HEADER_BYTES + 1):

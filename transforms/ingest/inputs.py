@@ -17,6 +17,9 @@ _READABLE = {
     "text_pairs": r"\.(parquet|(csv|tsv|jsonl|ndjson)(\.gz|\.zst)?)",
     "webdataset": r"\.(tar|tar\.gz|tgz)",
     "img2dataset": r"\.(parquet|tar)",
+    "urls": r"\.(parquet|(csv|tsv|jsonl|ndjson)(\.gz|\.zst)?)",
+    "html": r"\.x?html?",
+    "warc": r"\.warc(\.gz)?",
     "folder": rf"\.({'|'.join(sorted(IMAGE_EXTENSIONS))})",
 }
 """Endings of the names that the reader of a source can read, by its type."""
@@ -141,6 +144,9 @@ def _nothing_found(folder: Folder, source: Source, others: list[str]) -> str:
         "text_pairs": "Parquet, CSV, TSV or JSONL files",
         "webdataset": ".tar, .tar.gz or .tgz files",
         "img2dataset": "Parquet files or tars of img2dataset",
+        "urls": "Parquet, CSV, TSV or JSONL files",
+        "html": ".html, .htm or .xhtml files",
+        "warc": ".warc or .warc.gz files",
         "folder": "images",
     }[source.type]
     there = f"it holds {', '.join(others)}, …" if others else "it is empty, or does not exist"

@@ -10,14 +10,19 @@ import orjson
 from apache_beam.pvalue import PCollection
 
 from schemas.digests import hex_digest
-from schemas.recipe import Ingest, Measure, Source, TableSource, TextPairSource
+from schemas.recipe import Ingest, Measure, Source
 from schemas.samples import RawSample
 from storage.folders import Entry, Folder, open_folder
 from transforms.ingest.blocklist import load_block_list
 from transforms.ingest.commit import commit_part
 from transforms.ingest.read import read_slice
 from transforms.ingest.slices import Slice
-from transforms.ingest.transcode import needs_transcoding, transcode_table, transcoded_name
+from transforms.ingest.transcode import (
+    ListSource,
+    needs_transcoding,
+    transcode_table,
+    transcoded_name,
+)
 from transforms.parts.heartbeat import beat
 from transforms.parts.tables import PartFile
 
@@ -46,7 +51,7 @@ def needs_description(source: Source, file: Entry) -> bool:
     Containers are named by their checksum, which `gs://` states and a local file system does not;
     text tables are transcoded. The images of a folder are known by name and size.
     """
-    if source.type == "folder":
+    if source.type in ("folder", "html"):
         return False
     return file.checksum is None or needs_transcoding(file.name)
 
@@ -81,7 +86,7 @@ class DescribeInputs(beam.PTransform[PCollection[Entry], PCollection[str]]):
 def _describe(file: Entry, source: Source, inputs: Folder, tables: Folder, part_rows: int) -> str:
     folder = open_folder(source.path)
     checksum = file.checksum or folder.checksum(file.name)
-    if isinstance(source, TableSource | TextPairSource) and needs_transcoding(file.name):
+    if isinstance(source, ListSource) and needs_transcoding(file.name):
         name = transcoded_name(Entry(file.name, file.size, checksum))
         if not tables.exists(name):
             with tables.temporary_file() as path:

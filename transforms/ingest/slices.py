@@ -15,6 +15,7 @@ from typing import Any, Literal
 import orjson
 
 from schemas.digests import canonical_json, hex_digest
+from schemas.fetch import UrlSource
 from schemas.recipe import Ingest, Source, TableSource, TextPairSource
 from storage.folders import Entry, Folder
 from transforms.ingest.columns import table_columns
@@ -32,8 +33,8 @@ class Slice:
     """A piece of input.
 
     Attributes:
-        kind: rows of a table; a whole tar; a shard of img2dataset (Parquet, tar, or both); images
-            of a folder with their sidecars.
+        kind: rows of a table; a whole tar or WARC; a shard of img2dataset (Parquet, tar, or both);
+            images of a folder with their sidecars, or pages.
         files: the files that it is in, sorted by name.
         start: of a table, its first row; 0 otherwise.
         stop: of a table, the row after its last; 0 where the table cannot be opened.
@@ -103,10 +104,10 @@ def cut_slices(
         SourceError: a table has not the columns that are needed.
     """
     match source.type:
-        case "table" | "text_pairs":
+        case "table" | "text_pairs" | "urls":
             for file in files:
                 yield from _cut_table(folder, source, file, limits, tables)
-        case "webdataset":
+        case "webdataset" | "warc":
             for file in files:
                 yield Slice("tar", (file,))
         case "img2dataset":
@@ -115,13 +116,13 @@ def cut_slices(
                 shards.setdefault(stem(file.name), []).append(file)
             for shard in shards.values():
                 yield Slice("shard", tuple(shard))
-        case "folder":
+        case "folder" | "html":
             yield from _cut_folder(files, limits)
 
 
 def _cut_table(
     folder: Folder,
-    source: TableSource | TextPairSource,
+    source: TableSource | TextPairSource | UrlSource,
     file: Entry,
     limits: Ingest,
     tables: Folder | None,
@@ -141,7 +142,9 @@ def _cut_table(
             yield Slice("rows", (file,))
             return
         columns = Table(parquet, transcoded=bool(table)).columns
-        data = table_columns(source, file.name, columns).data if columns else ""
+        data = ""
+        if columns and isinstance(source, TableSource):
+            data = table_columns(source, file.name, columns).data
         groups = map(parquet.metadata.row_group, range(parquet.metadata.num_row_groups))
         sizes = [
             (group.num_rows, group.num_rows * bytes_per_row(group, [data])) for group in groups

@@ -14,9 +14,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from schemas.digests import hex_digest
+from schemas.fetch import UrlSource
 from schemas.reasons import Reason
 from schemas.recipe import TableSource, TextPairSource
 from storage.folders import Entry, Folder
+from transforms.fetch.cc_lines import CcLines
+from transforms.fetch.url_columns import url_columns
 from transforms.ingest.columns import Column, table_columns
 from transforms.ingest.csv_rows import CsvRows
 from transforms.ingest.jsonl_rows import JsonlRows
@@ -27,6 +30,9 @@ from transforms.ingest.tables import (
     malformed_batch,
     table_metadata,
 )
+
+ListSource = TableSource | TextPairSource | UrlSource
+"""Sources whose files are tables."""
 
 MAX_GROUP_BYTES = 64 << 20
 """A row group is written at the latest when so many bytes are in hand."""
@@ -68,7 +74,7 @@ def transcoded_name(table: Entry) -> str:
 def transcode_table(
     folder: Folder,
     name: str,
-    source: TableSource | TextPairSource,
+    source: ListSource,
     out_path: Path,
     part_rows: int,
 ) -> TranscodeSummary:
@@ -92,7 +98,13 @@ def transcode_table(
     kind = _kind(name)
     with folder.open(name) as file:
         stream = TextStream(file)
-        rows = JsonlRows(stream) if kind == "jsonl" else CsvRows(stream, _DELIMITERS[kind], label)
+        rows: JsonlRows | CsvRows
+        if kind == "jsonl":
+            rows = JsonlRows(stream)
+        else:
+            cc = isinstance(source, UrlSource) and source.layout == "cc"
+            lines = CcLines(stream) if cc else stream
+            rows = CsvRows(lines, "\t" if cc else _DELIMITERS[kind], label)
         if kind != "jsonl" and rows.columns:
             # A wrong header is worth knowing before gigabytes are read.
             _check_columns(source, name, rows.columns)
@@ -155,5 +167,9 @@ def _kind(name: str) -> str:
     return "jsonl" if kind == "ndjson" else kind
 
 
-def _check_columns(source: TableSource | TextPairSource, name: str, columns: list[str]) -> None:
-    table_columns(source, name, [Column(column) for column in columns])
+def _check_columns(source: ListSource, name: str, columns: list[str]) -> None:
+    found = [Column(column) for column in columns]
+    if isinstance(source, UrlSource):
+        url_columns(source, name, found)
+    else:
+        table_columns(source, name, found)

@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.samples import TextRole
-from transforms.extract.html import CONTEXT_CHARACTERS, Page, PageImage, read_page
+from transforms.extract.html import (
+    CONTEXT_CHARACTERS,
+    MAX_IMAGES,
+    Page,
+    PageError,
+    PageImage,
+    read_page,
+)
 
 URL = "https://site.example/dogs/index.html"
 
@@ -60,7 +67,7 @@ def test_base_and_odd_urls() -> None:
         "https://other.example/c.jpg",
         "HTTP://H/d.jpg",
         "http://[bad/e.jpg",
-        "https://cdn.example/x/",
+        "",
     ]
 
 
@@ -113,8 +120,14 @@ def test_any_bytes_are_a_page(body: bytes) -> None:
 
 def test_hostile_pages_take_no_time() -> None:
     start = time.monotonic()
-    read_page(b"<div>" * 50_000 + b"<img src=a>", URL)
-    page = read_page(b"<figure>" * 100 + b"<img src=a><p>x" * 20_000, URL)
-    assert len(page.images) == 1
+    for deep in (b"<div>" * 50_000, b"<DIV></x>" * 50_000, b"<b a=1><p>" * 50_000):
+        with pytest.raises(PageError, match="elements open at once"):
+            read_page(deep, URL)
+    read_page(b"<ul>" * 4000 + b"<li><p>x<br>" * 20_000, URL)
+    numbered = b"".join(b"<img src=%d><p>x" % number for number in range(20_000))
+    page = read_page(b"<figure>" * 100 + numbered, URL)
+    assert len(page.images) == MAX_IMAGES
+    read_page(b"<picture>" + b"<source srcset=a><img src=b alt=c>" * 20_000, URL)
+    read_page(b"<figure><figcaption>a" * 2_000 + b"<img src=b>", URL)
     read_page(b"<img src=a" + b" a=b" * 200_000, URL)
     assert time.monotonic() - start < 10

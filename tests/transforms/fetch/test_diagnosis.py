@@ -4,7 +4,7 @@ import pytest
 
 from schemas.reasons import Reason
 from transforms.fetch.diagnosis import FetchTotals, advice, describe, total
-from transforms.fetch.evidence import EVIDENCE, evidence_table
+from transforms.fetch.evidence import EVIDENCE, evidence_row, evidence_table
 from transforms.fetch.records import Evidence, FetchResult, Refusal, Timings
 
 
@@ -76,7 +76,7 @@ def test_lines_for_people() -> None:
 
 
 def test_evidence_has_a_row_for_each() -> None:
-    table = evidence_table([result(wait=0.5).evidence, Evidence(url="x")])
+    table = evidence_table([evidence_row(result(wait=0.5)), evidence_row(None)])
     assert table.schema.equals(EVIDENCE)
     first, second = table.to_pylist()
     assert first["headers"] == [("x-robots-tag", "all")]

@@ -64,18 +64,32 @@ def turn(hosts: Hosts, name: str) -> float:
 def test_the_breaker_opens_and_closes() -> None:
     clock = Clock()
     hosts = Hosts(Politeness(breaker_failures=2, breaker_s=60), clock)
-    hosts.record("h", failed=True)
-    hosts.record("h", failed=False)
-    hosts.record("h", failed=True)
+    hosts.record("h", failed=True, start=clock.now)
+    hosts.record("h", failed=False, start=clock.now)
+    hosts.record("h", failed=True, start=clock.now)
     turn(hosts, "h")
-    hosts.record("h", failed=True)
+    hosts.record("h", failed=True, start=clock.now)
     with pytest.raises(RefusedError, match="failed 2 times in a row") as caught:
         turn(hosts, "h")
     assert caught.value.refusal.transient
     turn(hosts, "other")
     clock.now += 61
     turn(hosts, "h")
-    hosts.record("h", failed=True)
+    hosts.record("h", failed=True, start=clock.now)
+    with pytest.raises(RefusedError):
+        turn(hosts, "h")
+
+
+def test_stalled_requests_do_not_count_once_others_were_answered() -> None:
+    clock = Clock()
+    hosts = Hosts(Politeness(breaker_failures=2), clock)
+    clock.now += 1
+    hosts.record("h", failed=False, start=100.5)
+    for start in (100.0, 100.5, 100.9):
+        hosts.record("h", failed=True, start=start)
+    turn(hosts, "h")
+    for start in (101.0, 101.5):
+        hosts.record("h", failed=True, start=start)
     with pytest.raises(RefusedError):
         turn(hosts, "h")
 
