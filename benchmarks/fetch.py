@@ -220,7 +220,7 @@ def fetch_ours(url_list: Path, out: Path) -> None:
     from schemas.digests import media_id  # noqa: PLC0415
     from schemas.fetch import Deadlines, Fetch, Politeness  # noqa: PLC0415
     from schemas.layout import Part  # noqa: PLC0415
-    from transforms.fetch.evidence import evidence_table  # noqa: PLC0415
+    from transforms.fetch.evidence import evidence_row, evidence_table  # noqa: PLC0415
     from transforms.fetch.fetcher import Fetcher  # noqa: PLC0415
     from transforms.fetch.records import FetchRequest  # noqa: PLC0415
     from transforms.parts.media import MediaTar  # noqa: PLC0415
@@ -240,7 +240,7 @@ def fetch_ours(url_list: Path, out: Path) -> None:
     evidence = []
     with Fetcher(settings) as fetcher, MediaTar(out / "part.tar", part) as tar:
         for result in fetcher.fetch(FetchRequest(url) for url in urls):
-            evidence.append(result.evidence)
+            evidence.append(evidence_row(result))
             digest = None
             if result.body is not None:
                 digest = media_id(result.body)

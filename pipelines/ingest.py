@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from functools import partial
 
 import apache_beam as beam
@@ -15,6 +16,8 @@ from schemas.layout import Part
 from schemas.recipe import Source
 from schemas.tables import PARTS
 from storage.folders import Entry, Folder, open_folder
+from transforms.fetch.diagnosis import FetchTotals, describe
+from transforms.fetch.evidence import read_totals
 from transforms.fetch.parts import FetchInto, FetchParts
 from transforms.fetch.read import FetchedSource
 from transforms.ingest.inputs import SourceError, list_inputs, rooted
@@ -56,7 +59,7 @@ def jobs(work: Work, settings: Settings) -> Iterator[Job]:
             "take them in with --intake NAME",
         )
     for intake in work.intakes():
-        yield from _take_in(work, intake)
+        yield from _take_in(work, intake, settings)
 
 
 def _check_settings(work: Work, intakes: list[Intake]) -> None:
@@ -78,7 +81,7 @@ def _new_inputs(work: Work, source: Source) -> list[Entry]:
         (file.name, file.size)
         for intake in work.intakes()
         if source.name in intake.parts
-        for piece in _slices(work, source.name, intake.name).values()
+        for piece in read_slices(work, source.name, intake.name).values()
         for file in Slice.from_json(piece).files
     }
     at_root = rooted(source)
@@ -86,13 +89,14 @@ def _new_inputs(work: Work, source: Source) -> list[Entry]:
     return [file for file in files if (file.name, file.size) not in known]
 
 
-def _slices(work: Work, source: str, intake: str) -> dict[str, str]:
+def read_slices(work: Work, source: str, intake: str) -> dict[str, str]:
     """Returns the slices of a sealed intake by part name."""
     table = read_table(work.folder, layout.parts_table(source, intake))
     return dict(zip(table["part"].to_pylist(), table["slice"].to_pylist(), strict=True))
 
 
-def _tables(work: Work, source: str, intake: str) -> Folder:
+def tables_folder(work: Work, source: str, intake: str) -> Folder:
+    """Returns the folder of the transcoded text tables of a source's intake."""
     return work.ingest.child(f"{source}/{intake}/tables")
 
 
@@ -112,7 +116,7 @@ def _seal(work: Work, number: int, name: str, new: dict[str, list[Entry]]) -> It
             describe = DescribeInputs(
                 source,
                 _inputs(work, source.name, name),
-                _tables(work, source.name, name),
+                tables_folder(work, source.name, name),
                 work.recipe.ingest.part_rows,
             )
             build = partial(_build_description, files=undescribed, describe=describe)
@@ -150,7 +154,7 @@ def _cut(work: Work, source: Source, intake: str, files: list[Entry]) -> int:
             source,
             described,
             work.recipe.ingest,
-            _tables(work, source.name, intake),
+            tables_folder(work, source.name, intake),
         )
     )
     table = pa.table(
@@ -164,22 +168,25 @@ def _cut(work: Work, source: Source, intake: str, files: list[Entry]) -> int:
     )
     name = layout.parts_table(source.name, intake)
     work.folder.create(name, encode_table(table, {"rows": len(table)}))
-    return len(_slices(work, source.name, intake))
+    return len(read_slices(work, source.name, intake))
 
 
-def _take_in(work: Work, intake: Intake) -> Iterator[Job]:
+def _take_in(work: Work, intake: Intake, settings: Settings) -> Iterator[Job]:
     for name in sorted(intake.parts):
         present = list_committed(work.ingest, f"{name}/{intake.name}/")
         tasks = [
             PartTask(PartFile(part, 1), piece)
-            for stem, piece in _slices(work, name, intake.name).items()
+            for stem, piece in read_slices(work, name, intake.name).items()
             if (part := Part(intake.name, name, stem)) not in present
         ]
         if tasks:
             rows = sum(_rows(task) for task in tasks)
             build = partial(_build, work=work, intake=intake.name, source=name, tasks=tasks)
             files = tuple(task.file for task in tasks)
+            start = time.monotonic()
             yield Job(f"{name} {intake.name}", build, rows, files, work.ingest)
+            for line in describe_fetches(work, files, time.monotonic() - start):
+                settings.note("ingest", line)
 
 
 def _rows(task: PartTask) -> int:
@@ -193,12 +200,25 @@ def _build(
 ) -> None:
     recipe = work.recipe
     at_root = rooted(recipe.source(source))
-    tables = _tables(work, source, intake)
+    tables = tables_folder(work, source, intake)
     started = pipeline | "Parts" >> beam.Create(tasks)
     if recipe.fetch is not None and isinstance(at_root, FetchedSource):
         started | "Fetch" >> FetchParts(fetch_into(work, at_root, recipe.fetch, tables))
     else:
         started | "TakeIn" >> TakeIn(at_root, recipe.ingest, recipe.measure, work.ingest, tables)
+
+
+def describe_fetches(work: Work, files: Iterable[PartFile], seconds: float) -> list[str]:
+    """Returns lines about the fetches of parts; none where nothing was fetched."""
+    totals = sum(
+        (
+            read_totals(read_table(work.evidence, file.name))
+            for file in files
+            if work.evidence.exists(file.name)
+        ),
+        FetchTotals(),
+    )
+    return describe(totals, seconds) if totals.rows else []
 
 
 def fetch_into(work: Work, source: FetchedSource, fetch: Fetch, tables: Folder) -> FetchInto:

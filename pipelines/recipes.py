@@ -15,7 +15,8 @@ from schemas import layout
 from schemas.reasons import Reason
 from schemas.recipe import Recipe
 from schemas.signals import SIGNALS_BY_NAME
-from storage.folders import Folder
+from storage.folders import Folder, open_folder
+from transforms.work import Work
 
 
 class RecipeError(ValueError):
@@ -86,6 +87,19 @@ def read_lock(work: Folder) -> Recipe:
             "`mixwright run RECIPE --work DIR` makes one"
         ) from None
     return resolve(tomllib.loads(text), origin=work.locate(layout.LOCK))
+
+
+def open_release(uri: str) -> Work:
+    """Opens a work directory with the recipe that it belongs to.
+
+    Raises:
+        RecipeError: the folder is no work directory.
+    """
+    try:
+        folder = open_folder(uri)
+    except ValueError as error:
+        raise RecipeError(str(error)) from None
+    return Work(folder, read_lock(folder))
 
 
 def lock_bytes(recipe: Recipe) -> bytes:

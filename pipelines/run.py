@@ -36,12 +36,29 @@ def run_stages(
             rows += job.rows
             ran = True
         seconds = time.monotonic() - start
-        if ran:
+        # A run that was cut off, or a recipe that was changed back, leaves all done but the record.
+        if ran or not _is_recorded(work, stage):
             record = stage_record(work, stage, rows, seconds)
             work.folder.replace(layout.stage_record(stage.name), record)
+        if ran:
             reporter.done(stage.name, rows, seconds)
         else:
             reporter.note(stage.name, "up to date")
+
+
+def _is_recorded(work: Work, stage: StageOfRoute) -> bool:
+    """Returns whether the record of a stage says where its output lies."""
+    name = layout.stage_record(stage.name)
+    if not work.folder.exists(name):
+        return False
+    places: dict[str, str] = orjson.loads(work.folder.read(name))["families"]
+    return places == _places(work, stage.families(work))
+
+
+def _places(work: Work, families: dict[str, Folder]) -> dict[str, str]:
+    """Returns where families lie, relative to the work directory."""
+    top = f"{work.folder.uri}/"
+    return {label: folder.uri.removeprefix(top) for label, folder in families.items()}
 
 
 def stage_record(work: Work, stage: StageOfRoute, rows: int, seconds: float) -> bytes:
@@ -56,10 +73,7 @@ def stage_record(work: Work, stage: StageOfRoute, rows: int, seconds: float) -> 
     families = stage.families(work)
     record = {
         "stage": stage.name,
-        "families": {
-            label: folder.uri.removeprefix(f"{work.folder.uri}/")
-            for label, folder in families.items()
-        },
+        "families": _places(work, families),
         "counts": {label: count_family(folder) for label, folder in families.items()},
         "rows": rows,
         "seconds": round(seconds, 3),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from pipelines.cli import demo, doctor, init, look, run, trainer
+from pipelines.cli import demo, doctor, fetch, init, look, run, trainer
 
 app = typer.Typer(
     name="mixwright",
@@ -20,6 +20,7 @@ _PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": False}
 app.command("init", rich_help_panel="Run")(init.init)
 app.command("run", rich_help_panel="Run", context_settings=_PASS_ON)(run.run)
 app.command("demo", rich_help_panel="Run")(demo.demo)
+app.command("fetch", rich_help_panel="Run")(fetch.fetch)
 app.command("status", rich_help_panel="Look")(look.status)
 app.command("ledger", rich_help_panel="Look")(look.ledger)
 app.command("explain", rich_help_panel="Look")(look.explain)

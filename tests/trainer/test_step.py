@@ -87,3 +87,22 @@ def test_parameters_stay_float32(setting):
 )
 def test_peak_flops_by_kind_of_device(kind, flops):
     assert peak_flops(kind) == flops
+
+
+def test_shared_bfloat16_towers_that_recompute_learn(make_recipe):
+    model = make_recipe().model.model_dump() | {
+        "query": {"kind": "image", "size": "mu/8", "resolution": 32, "registers": 2},
+        "sharing": "sde",
+        "precision": "bfloat16",
+        "rematerialise": True,
+    }
+    recipe = make_recipe(preset="siglip", model=model, accumulate=2, steps=8)
+    towers, mesh = Towers(recipe.model), make_mesh(jax.devices()[:1])
+    step, state = make_step(recipe, towers, mesh, 2), initial_state(recipe, towers, mesh)
+    plain = features(negative=None, negative_mask=None, teacher_query=None, teacher_positive=None)
+    losses = []
+    for _ in range(8):
+        state, metrics = step(state, plain)
+        losses.append(float(metrics["loss"]))
+    assert losses[-1] < 0.9 * losses[0]
+    assert {leaf.dtype for leaf in jax.tree.leaves(state.parameters)} == {jnp.dtype("float32")}

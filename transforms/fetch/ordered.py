@@ -72,12 +72,18 @@ class OrderedResults:
             self._spill = spill
             try:
                 self._read(source)
-                while self._rows:
-                    self._loop.run_until_complete(asyncio.wait([self._rows[0]]))
+                while self._rows or self._requests:
+                    self._loop.run_until_complete(self._oldest())
                     yield from self._take_done()
                     self._read(source)
             finally:
                 self._loop.run_until_complete(self._abandon())
+
+    async def _oldest(self) -> None:
+        while not self._rows:
+            # What has just ended has not yet made room for the next row.
+            await asyncio.sleep(0)
+        await asyncio.wait([self._rows[0]])
 
     def _read(self, source: Iterator[FetchRequest]) -> None:
         room = self._window - len(self._rows) - len(self._requests)

@@ -17,7 +17,6 @@ import pyarrow.csv as pc
 
 from schemas.reasons import Reason
 from transforms.ingest.inputs import SourceError
-from transforms.ingest.streams import TextStream
 from transforms.ingest.tables import (
     MAX_COLUMNS,
     MAX_ROW_BYTES,
