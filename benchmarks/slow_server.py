@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import zlib
+from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -43,15 +44,18 @@ class _Connection(asyncio.Protocol):
         return b".jpg" not in target or zlib.crc32(target) / 2**32 >= self._stall_share
 
     def _answer(self, target: str) -> None:
-        if self._transport.is_closing():
-            return
-        path = self._folder / Path(urlsplit(target).path).name
-        if not path.is_file():
-            self._transport.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
-            return
-        body = path.read_bytes()
-        head = f"HTTP/1.1 200 OK\r\nContent-Type: image/jpeg\r\nContent-Length: {len(body)}\r\n\r\n"
-        self._transport.writelines([head.encode(), body])
+        if not self._transport.is_closing():
+            self._transport.write(_response(self._folder / Path(urlsplit(target).path).name))
+
+
+@cache
+def _response(path: Path) -> bytes:
+    """Returns a whole response; from memory, so that the server does not set the pace."""
+    if not path.is_file():
+        return b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
+    body = path.read_bytes()
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: image/jpeg\r\nContent-Length: {len(body)}\r\n\r\n"
+    return head.encode() + body
 
 
 async def serve(folder: Path, latency_s: float, stall_share: float) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from apache_beam import Pipeline
 from apache_beam.pipeline import AppliedPTransform, PipelineVisitor
 from apache_beam.pvalue import PValue
-from apache_beam.transforms.core import GroupByKey
+from apache_beam.transforms.core import Create, GroupByKey
 
 _OURS = ("pipelines.", "transforms.")
 _DEPTH = 2
@@ -75,6 +75,7 @@ class _Reader(PipelineVisitor):
     def __init__(self) -> None:
         self.graph = Graph()
         self._box_of: dict[AppliedPTransform, int] = {}
+        self._beginnings: set[int] = set()
 
     def enter_composite_transform(self, transform_node: AppliedPTransform) -> None:
         self._place(transform_node)
@@ -82,7 +83,7 @@ class _Reader(PipelineVisitor):
     def visit_transform(self, transform_node: AppliedPTransform) -> None:
         self._place(transform_node)
         box = self._box_of[transform_node]
-        if isinstance(transform_node.transform, GroupByKey):
+        if isinstance(transform_node.transform, GroupByKey) and box not in self._beginnings:
             self.graph.steps[box].shuffles = True
         for value, side in _inputs(transform_node):
             producer = value.producer
@@ -100,6 +101,9 @@ class _Reader(PipelineVisitor):
             self._box_of[node] = self._box_of[parent]
         elif not _is_opened(node):
             kind = type(node.transform).__name__ if _is_ours(node) else ""
+            if isinstance(node.transform, Create):
+                # Beam spreads what a pipeline begins with: no shuffle of ours.
+                self._beginnings.add(len(self.graph.steps))
             self._box_of[node] = len(self.graph.steps)
             self.graph.steps.append(Step(node.full_label, kind))
 

@@ -50,7 +50,8 @@ _NAMES: tuple[tuple[str, str], ...] = (
     (r"\b[0-9a-f]{32}\b", "<digest>"),
     (r"^((?:shards|mix)/.*)\b[0-9a-f]{16}\b", r"\1<digest>"),
     (r"\b[0-9a-f]{16}\b", "<fingerprint>"),
-    (r"\bpairs\b", "<source>"),
+    (r"\blinks(?= i0$|$)", "<source of URLs>"),
+    (r"\b(pairs|links)\b", "<source>"),
     (r"\bi0\b", "<intake>"),
     (r"\bdefault\b", "<mixture>"),
     (r"(?<=/)train-(?=<digest>)", "<split>-"),
@@ -116,7 +117,10 @@ def _docstring(stage: StageOfRoute) -> str:
 
 
 def _small_work(folder: Path) -> Work:
-    """Returns a work directory with a recipe and two images with their captions in a table."""
+    """Returns a work directory of two small sources: a table of images, and a list of URLs.
+
+    The one URL leads where fetches never go, so that nothing is asked of the network.
+    """
     data = folder / "data"
     data.mkdir()
     rows = ["file,caption"]
@@ -124,9 +128,15 @@ def _small_work(folder: Path) -> Work:
         Image.new("RGB", (64, 48), colour).save(data / f"{colour}.png")
         rows.append(f"{colour}.png,a {colour} rectangle of size {number}")
     (data / "pairs.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    (folder / "links.csv").write_text("url,caption\nhttp://127.0.0.1/a.png,a link\n")
+    links = {"name": "links", "type": "urls", "path": str(folder / "links.csv")}
     values: dict[str, Any] = {
         "name": "route",
-        "sources": [{"name": "pairs", "type": "table", "path": str(data), "path_column": "file"}],
+        "sources": [
+            {"name": "pairs", "type": "table", "path": str(data), "path_column": "file"},
+            links,
+        ],
+        "fetch": {"contact": "https://example.com"},
         "select": {
             "rules": [
                 {"signal": "image.short_side_px", "keep": ">= 16", "reason": "image_too_small"},

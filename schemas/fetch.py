@@ -105,6 +105,8 @@ class Fetch(_Model):
             a signal, as in DataComp (`signal`).
         allow_networks: networks (CIDR) that the address guard lets through, on any port.
         allow_ports: ports of all other hosts.
+        connect_to: by host name, the `address:port` to connect to instead, as curl's option of the
+            same name: for mirrors and tests. The address has to be one of `allow_networks`.
         ca_file: certificates to trust, PEM; those of Mozilla where empty.
     """
 
@@ -120,11 +122,16 @@ class Fetch(_Model):
     hash_mismatch: Literal["refuse", "signal"] = "refuse"
     allow_networks: tuple[str, ...] = ()
     allow_ports: tuple[int, ...] = (80, 443)
+    connect_to: dict[str, str] = {}
     ca_file: str = ""
     deadlines: Deadlines = Deadlines()
     politeness: Politeness = Politeness()
     consent: Consent = Consent()
     retries: Retries = Retries()
+
+    def port_of(self, host: str, port: int) -> int:
+        """Returns the port to connect to for a URL's host and port: `connect_to` or its own."""
+        return int(self.connect_to[host].rpartition(":")[2]) if host in self.connect_to else port
 
     @property
     def user_agent(self) -> str:
@@ -162,6 +169,21 @@ class Fetch(_Model):
                     f"allow_networks: {network!r} is no network ({error}); write CIDR, as in "
                     "'127.0.0.0/8'"
                 ) from error
+        return value
+
+    @field_validator("connect_to")
+    @classmethod
+    def _check_connect_to(cls, value: dict[str, str]) -> dict[str, str]:
+        for host, place in value.items():
+            address, _, port = place.rpartition(":")
+            try:
+                ipaddress.ip_address(address.strip("[]"))
+            except ValueError as error:
+                raise ValueError(
+                    f"connect_to.{host} = {place!r}: {error}; write ADDRESS:PORT"
+                ) from error
+            if not port.isdecimal() or not 0 < int(port) < 1 << 16:
+                raise ValueError(f"connect_to.{host} = {place!r}: {port!r} is no port")
         return value
 
     @field_validator("allow_ports")

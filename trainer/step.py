@@ -14,7 +14,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from trainer.mesh import AXIS, replicated
 from trainer.objectives import compose
 from trainer.objectives.blocks import Blocking
-from trainer.objectives.pairs import Pairs
+from trainer.objectives.pairs import Pairs, masked_mean
 from trainer.optimiser import learning_rate, make_optimiser
 from trainer.recipe import TrainRecipe
 from trainer.towers.apply import Towers
@@ -109,7 +109,8 @@ def make_step(
     Its metrics: `loss`; by objective `loss/<label>`, unweighted, and `gradient/<label>`, the norm
     of its weighted gradient with respect to the embeddings; `gradient`, the global norm before
     clipping; `learning_rate`; `rows`, int32 [sources], those of each source that are not masked;
-    and the learned scalars of objectives.
+    `full/<side>`, the share of texts that fill their tower's length, so that most were cut; and the
+    learned scalars of objectives.
     """
     optimiser = make_optimiser(recipe.optimiser, recipe.steps)
     schedule = learning_rate(recipe.optimiser, recipe.steps)
@@ -127,6 +128,10 @@ def make_step(
         updates, optimiser_state = optimiser.update(gradients, state.optimiser, parameters)
         metrics["gradient"] = optax.global_norm(gradients)
         metrics["learning_rate"] = jnp.asarray(schedule(state.step), jnp.float32)
+        for name, side in (("query", features.query), ("positive", features.positive)):
+            if side.mask is not None:
+                full = jnp.all(side.mask, axis=1).astype(jnp.float32)
+                metrics[f"full/{name}"] = masked_mean(full, features.mask)
         metrics["rows"] = jnp.zeros(sources, jnp.int32).at[features.source].add(features.mask)
         updated = optax.apply_updates(parameters, updates)
         return State(updated, optimiser_state, state.step + 1), metrics

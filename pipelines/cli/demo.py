@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from importlib import resources
 from pathlib import Path
 from typing import Annotated
@@ -21,6 +26,9 @@ from schemas.recipe import Recipe
 from transforms.decisions.ledger import KEPT
 from transforms.work import Work
 
+SITE_HOST = "demo.mixwright.invalid"
+"""The host of the demo's web site: a name that no resolver knows (RFC 2606)."""
+
 
 def demo(
     work: Annotated[str, typer.Option(metavar="DIR", help="Work directory.")] = "runs/demo",
@@ -31,10 +39,37 @@ def demo(
     """Curates the demo data: real photographs and drawings with the noisy texts they came with."""
     with explained():
         recipe = load_recipe(demo_data() / "recipe.toml", settings or [])
-        release = Work(open_work(work, recipe), recipe)
-        run_recipe(release, threads=threads, as_json=as_json)
+        folder = open_work(work, recipe)
+        with serve(demo_data()) as place:
+            release = Work(folder, connected(recipe, place))
+            run_recipe(release, threads=threads, as_json=as_json)
         if not as_json:
             _show(release)
+
+
+@contextmanager
+def serve(folder: Path) -> Iterator[str]:
+    """Serves a folder on a free port of the loopback interface; yields `address:port`."""
+    handler = partial(_QuietHandler, directory=str(folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, name="demo-site", daemon=True).start()
+        try:
+            yield f"127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+
+
+class _QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        """Says nothing: standard error is for progress."""
+
+
+def connected(recipe: Recipe, place: str) -> Recipe:
+    """Returns the recipe with the demo's site at `place`; its URLs stay the same on every run."""
+    if recipe.fetch is None:
+        return recipe
+    fetch = recipe.fetch.model_copy(update={"connect_to": {SITE_HOST: place}})
+    return recipe.model_copy(update={"fetch": fetch})
 
 
 def demo_data() -> Path:

@@ -39,7 +39,7 @@ def ours(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_steps_of_a_stage_are_drawn_and_those_within_them_are_not() -> None:
     pipeline = beam.Pipeline()
-    pipeline | "Numbers" >> beam.Create([1]) | "Stage" >> Outer()
+    pipeline | "Numbers" >> beam.Create([1, 2]) | "Stage" >> Outer()
 
     graph = read_graph(pipeline)
 
@@ -59,7 +59,7 @@ def test_the_steps_of_a_stage_are_drawn_and_those_within_them_are_not() -> None:
 
 def test_mermaid_shows_shuffles_and_side_inputs() -> None:
     pipeline = beam.Pipeline()
-    pipeline | "Numbers" >> beam.Create([1]) | "Stage" >> Outer()
+    pipeline | "Numbers" >> beam.Create([1, 2]) | "Stage" >> Outer()
 
     lines = mermaid(read_graph(pipeline))
 

@@ -189,7 +189,7 @@ def make_recipe(work):
             "data": {"work": str(work), "mixture": "train", "batch_size": 16, "threads": 2},
             "model": {
                 "query": {"kind": "image", "size": "mu/8", "resolution": 32, "pooling": "mean"},
-                "positive": {"kind": "text", "size": "mu", "length": 12, "vocabulary_size": 350},
+                "positive": {"kind": "text", "size": "mu", "length": 24, "vocabulary_size": 400},
                 "width": 32,
                 "precision": "float32",
             },

@@ -49,7 +49,7 @@ def test_training_beats_no_training_by_a_wide_margin(report):
     for direction in evaluation.DIRECTIONS:
         gain = report["against"]["gain"][direction]["R@5"]
         assert gain["gain"] > 0.3
-        assert gain["low"] > 0.15
+        assert gain["low"] > 0.2
 
 
 def test_every_width_direction_and_language_is_reported(report):
@@ -64,7 +64,7 @@ def test_every_width_direction_and_language_is_reported(report):
     assert back["all"]["queries"] == 96
     assert back["de"]["queries"] == 48
     # Only English captions were trained on.
-    assert forward["en"]["R@5"] > forward["de"]["R@5"]
+    assert forward["en"]["R@10"] > forward["de"]["R@10"]
     assert report["skipped"] == {}
 
 

@@ -13,7 +13,7 @@ CAPTIONS = [f"a {c} {s}" for c in ("red", "green", "blue") for s in ("disc", "bo
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    return Tokenizer(train_tokenizer(CAPTIONS, 310), 12)
+    return Tokenizer(train_tokenizer(CAPTIONS, 310), 24)
 
 
 def batch(step=0, **changes):
@@ -41,7 +41,7 @@ def test_rows_without_what_a_tower_takes_are_masked(make_recipe, tokenizer):
     features = Preparation(make_recipe(), tokenizer, ["web", "wiki"]).features(batch())
     # Row 1 has no text, row 2 no image, row 3 is bad.
     assert features.mask.tolist() == [True, False, False, False]
-    assert features.positive.values.shape == (4, 12)
+    assert features.positive.values.shape == (4, 24)
     assert features.query_id.shape == (4, 2)
     assert features.negative is None
 

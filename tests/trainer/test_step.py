@@ -27,7 +27,7 @@ def features(size=8, **changes):
     ids = split_ids(np.arange(size, dtype=np.uint64))
 
     def text():
-        return Side(rng.integers(0, 300, (size, 12)).astype(np.int32), np.ones((size, 12), bool))
+        return Side(rng.integers(0, 300, (size, 24)).astype(np.int32), np.ones((size, 24), bool))
 
     values = {
         "query": Side(rng.integers(0, 256, (size, 32, 32, 3), np.uint8)),
@@ -72,6 +72,8 @@ def test_masked_rows_do_not_move_the_parameters(setting):
     one, _ = step(state, features(mask=mask))
     two, metrics = step(state, features(mask=mask, query=Side(other)))
     assert metrics["rows"].tolist() == [3, 2, 0]
+    assert float(metrics["full/positive"]) == 1
+    assert "full/query" not in metrics
     for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(two), strict=True):
         np.testing.assert_array_equal(a, b)
 

@@ -198,24 +198,36 @@ def test_a_batch_that_does_not_split_over_devices_is_refused(make_recipe, tmp_pa
         train(make_recipe(), tmp_path, devices=jax.devices()[:3])
 
 
+# No file of the process may grow beyond 20 kB, as if the disk were full.
+FULL_DISK = """
+import pathlib, resource, sys
+import jax
+from trainer.checkpoints import CheckpointError
+from trainer.recipe import load_recipe
+from trainer.train import train
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+try:
+    recipe = load_recipe(pathlib.Path(sys.argv[1]))
+    train(recipe, pathlib.Path(sys.argv[2]), devices=jax.devices()[:1])
+except CheckpointError as error:
+    sys.exit(f"refused: {error}")
+"""
+
+
 def test_a_full_disk_fails_and_keeps_the_last_good_checkpoint(make_recipe, whole, tmp_path):
     folder = tmp_path / "run"
     shutil.copytree(whole[0], folder)
     shutil.rmtree(folder / "checkpoints" / "6")
-    # No file of the process may grow beyond 20 kB, as if the disk were full.
-    limited = (
-        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000));"
-        "from trainer.train import main; sys.exit(main(sys.argv[1:]))"
-    )
     path = toml_of(make_recipe(), tmp_path / "recipe.toml")
     done = subprocess.run(
-        [sys.executable, "-c", limited, str(path), "--out", str(folder), "--quiet"],
+        [sys.executable, "-c", FULL_DISK, str(path), str(folder)],
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 1, done.stderr
-    assert "cannot write a checkpoint" in done.stderr
+    assert "refused: cannot write a checkpoint" in done.stderr
     assert "the latest good one is of step 3" in done.stderr
     assert not (folder / "checkpoints" / "6").exists()
 

@@ -78,7 +78,7 @@ def build_ledger(
         "row": pa.array(np.arange(rows, dtype=np.int32)),
         "decision": _encoded(np.where(kept, 0, 1), [KEPT, DROPPED]),
         "stage": _named(verdicts, _STAGES | {i: Stage.SELECT for i in range(len(rules))}),
-        "reason": _reasons(table, rules, verdicts),
+        "reason": name_reasons(table, rules, verdicts),
         "signal": _named(verdicts, {i: rule.signal for i, rule in enumerate(rules)}),
         "value": value,
         "detail": detail,
@@ -153,7 +153,19 @@ def _named(verdicts: Verdicts, names: Mapping[int, str]) -> pa.DictionaryArray:
     return _encoded(codes[verdicts - min(Verdict)], words)
 
 
-def _reasons(table: pa.Table, rules: Sequence[Rule], verdicts: Verdicts) -> pa.DictionaryArray:
+def name_reasons(
+    table: pa.Table, rules: Sequence[Rule], verdicts: Verdicts
+) -> pa.DictionaryArray:
+    """Returns the reason of each row of a part, over all of `Reason`; null where it is kept.
+
+    Args:
+        table: the part, with `status` and `image_status`.
+        rules: of the resolved recipe.
+        verdicts: from `drop_duplicates`.
+
+    Raises:
+        ValueError: a status is not one of the closed list of reasons.
+    """
     words = [str(reason) for reason in Reason]
     names = _REASONS | {i: str(rule.reason) for i, rule in enumerate(rules)}
     codes = _lookup(names, words)[verdicts - min(Verdict)]

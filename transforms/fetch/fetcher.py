@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from schemas.fetch import Fetch
 from schemas.reasons import Reason
@@ -24,6 +24,7 @@ from transforms.fetch.records import (
     ExpectedHash,
     FetchRequest,
     FetchResult,
+    Refusal,
     RefusedError,
 )
 from transforms.fetch.resolver import Lookup, Resolver, system_lookup
@@ -119,6 +120,26 @@ class Fetcher:
         results = OrderedResults(self._loop, self._fetch, at_once, window)
         yield from results.run(requests)
 
+    def vet(self, urls: Sequence[str]) -> list[Refusal | None]:
+        """Returns what would keep each URL from being asked for; None where nothing would.
+
+        For downloads that others do: what only an answer can tell, and redirects, stay unchecked.
+        """
+        return self._loop.run_until_complete(self._vet(urls))
+
+    async def _vet(self, urls: Sequence[str]) -> list[Refusal | None]:
+        return await asyncio.gather(*map(self._vet_one, urls))
+
+    async def _vet_one(self, text: str) -> Refusal | None:
+        try:
+            url = parse_url(text)
+            self._check_opt_out(url)
+            await self._locate(url)
+            await self._sites.check(url)
+        except RefusedError as error:
+            return error.refusal
+        return None
+
     async def _fetch(self, request: FetchRequest) -> FetchResult:
         """Fetches one request, with its retries."""
         retries = self._settings.retries
@@ -135,13 +156,18 @@ class Fetcher:
         return result
 
     async def _try(self, request: FetchRequest, attempt: int) -> FetchResult:
-        trace = _Trace(Evidence(url=request.url, attempts=attempt))
+        trace = _Trace()
         try:
             answer = await self._follow(parse_url(request.url), trace)
             agrees = self._check_hash(answer.body, request.expected)
         except RefusedError as error:
-            return FetchResult(None, error.refusal, None, trace.evidence)
-        return FetchResult(answer.body, None, agrees, trace.evidence)
+            return FetchResult(None, error.refusal, None, trace.evidence(request.url, attempt))
+        return FetchResult(answer.body, None, agrees, trace.evidence(request.url, attempt))
+
+    def _check_opt_out(self, url: FetchUrl) -> None:
+        refused = self._opt_out.refuse(url)
+        if refused:
+            raise RefusedError(Reason.FETCH_FAILED_OPT_OUT, refused)
 
     def _check_hash(self, body: bytes, expected: ExpectedHash | None) -> bool | None:
         """Returns whether the bytes are the expected ones; RefusedError where they have to be."""
@@ -157,9 +183,7 @@ class Fetcher:
         """Asks for a URL and follows its redirects to an image."""
         left = self._settings.deadlines.total_s
         for _ in range(self._settings.max_redirects + 1):
-            refused = self._opt_out.refuse(url)
-            if refused:
-                raise RefusedError(Reason.FETCH_FAILED_OPT_OUT, refused)
+            self._check_opt_out(url)
             await self._sites.check(url)
             answer, seconds = await self._ask(url, left, trace)
             left -= seconds
@@ -185,9 +209,9 @@ class Fetcher:
                 judge_head=_judge_head,
                 head_bytes=HEAD_BYTES,
             )
-            trace.send(url)
+            trace.final_url, trace.fetched_at = url.text, time.time()
             answer = await self._transport.send(exchange)
-            trace.note(answer, dns_s, polite_s)
+            trace.answer, trace.dns_s, trace.polite_s = answer, dns_s, polite_s
             self._learn(url.host, answer, start)
             seconds = time.monotonic() - start
         if answer.status and answer.status not in _SUCCESSES | _REDIRECTS:
@@ -276,28 +300,34 @@ class Fetcher:
             self._hosts.pause(host, pause)
 
 
+@dataclass(slots=True)
 class _Trace:
-    """The evidence of one try, as it grows."""
+    """What one try has observed so far."""
 
-    def __init__(self, evidence: Evidence) -> None:
-        self.evidence = evidence
+    final_url: str = ""
+    fetched_at: float = 0.0
+    answer: Answer | None = None
+    dns_s: float = 0.0
+    polite_s: float = 0.0
 
-    def send(self, url: FetchUrl) -> None:
-        """Notes a request that is about to go out."""
-        self.evidence = replace(self.evidence, final_url=url.text, fetched_at=time.time())
-
-    def note(self, answer: Answer, dns_s: float, polite_s: float) -> None:
-        """Notes what came back."""
+    def evidence(self, url: str, attempt: int) -> Evidence:
+        """Returns it as evidence for try number `attempt` of a URL."""
+        answer = self.answer
+        if answer is None:
+            return Evidence(url, self.final_url, self.fetched_at, attempts=attempt)
         kept = tuple(
             (name, value[:1000]) for name, value in answer.headers if name in _EVIDENCE_HEADERS
         )
-        self.evidence = replace(
-            self.evidence,
+        return Evidence(
+            url=url,
+            final_url=self.final_url,
+            fetched_at=self.fetched_at,
             status=answer.status,
             headers=kept,
             http_version=answer.http_version,
+            attempts=attempt,
             received=len(answer.body),
-            timings=replace(answer.timings, dns=dns_s, polite=polite_s),
+            timings=replace(answer.timings, dns=self.dns_s, polite=self.polite_s),
         )
 
 

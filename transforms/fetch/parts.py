@@ -16,6 +16,7 @@ from transforms.fetch.consent import OptOut
 from transforms.fetch.evidence import Row, evidence_row, evidence_table
 from transforms.fetch.fetcher import Fetcher
 from transforms.fetch.read import FetchedSource, read_url_rows
+from transforms.fetch.resolver import Lookup, system_lookup
 from transforms.fetch.rows import Fetches, fetch_rows
 from transforms.fetch.url_rows import UrlRow
 from transforms.ingest.blocklist import BlockList, load_block_list
@@ -133,6 +134,18 @@ def load_opt_out(paths: Sequence[str]) -> OptOut:
         raise SourceError(f"opt-out lists {', '.join(paths)}: {error}") from error
 
 
+def look_up_as(fetch: Fetch) -> Lookup:
+    """Returns how host names are resolved: `connect_to` first, then as the system does."""
+    places = {
+        host: place.rpartition(":")[0].strip("[]") for host, place in fetch.connect_to.items()
+    }
+
+    def look_up(host: str) -> Sequence[str]:
+        return [places[host]] if host in places else system_lookup(host)
+
+    return look_up
+
+
 class FetchParts(beam.PTransform[PCollection[PartTask], PCollection[str]]):
     """Part tasks of one source → the names of the ingest parts; see `fetch_part`, `fetch_again`."""
 
@@ -154,7 +167,7 @@ class _FetchPart(beam.DoFn):
     def setup(self) -> None:
         limits, fetch = self._into.limits, self._into.fetch
         self._block = load_block_list(limits.block, self._into.measure.max_pixels)
-        self._fetcher = Fetcher(fetch, load_opt_out(fetch.consent.opt_out))
+        self._fetcher = Fetcher(fetch, load_opt_out(fetch.consent.opt_out), look_up_as(fetch))
 
     def teardown(self) -> None:
         self._fetcher.close()

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, BinaryIO
 
 import certifi
 import pycurl
@@ -125,6 +125,7 @@ class _Handle:
     def __init__(self, settings: Fetch, refuse: Callable[[Address], str]) -> None:
         self._refuse = refuse
         self._connect_s = settings.deadlines.connect_s
+        self._port_of = settings.port_of
         self.curl = pycurl.Curl()
         for option, value in _fixed_options(settings):
             self.curl.setopt(option, value)
@@ -142,7 +143,7 @@ class _Handle:
         self._headers_done = False
         self._head: bytes | None = b"" if exchange.judge_head else None
         self._received = 0
-        self._spool: tempfile.SpooledTemporaryFile[bytes] | None = None
+        self._body = _Body()
         self._refusal: RefusedError | None = None
         self._enough = False
         url, curl = exchange.url, self.curl
@@ -152,19 +153,17 @@ class _Handle:
         curl.setopt(pycurl.CONNECTTIMEOUT_MS, min(milliseconds, int(self._connect_s * 1000)))
         if url.address is None:
             pins = ",".join(_bracketed(address) for address in exchange.addresses)
-            curl.setopt(pycurl.RESOLVE, [f"+{url.host}:{url.port}:{pins}"])
+            port = self._port_of(url.host, url.port)
+            curl.setopt(pycurl.RESOLVE, [f"+{url.host}:{port}:{pins}"])
+            if port != url.port:
+                curl.setopt(pycurl.CONNECT_TO, [f"{url.host}:{url.port}:{url.host}:{port}"])
 
     def finish(self, code: int) -> Answer:
         """Returns the answer once libcurl is done; `code` is its error, 0 for none."""
         refusal = self._refusal
         if refusal is None and code and not self._enough:
             refusal = self._explain(code)
-        body = b""
-        if self._spool is not None:
-            with self._spool as spool:
-                if refusal is None:
-                    spool.seek(0)
-                    body = spool.read()
+        body = self._body.close() if refusal is None else self._body.discard()
         if refusal is None and self._head is not None and self._headers_done and self._is_success:
             refusal = self._judged_head()
         return Answer(
@@ -245,9 +244,7 @@ class _Handle:
                 refusal = self._judged_head()
                 if refusal is not None:
                     return self._stop(refusal)
-        if self._spool is None:
-            self._spool = tempfile.SpooledTemporaryFile(SPOOL_BYTES)  # noqa: SIM115
-        self._spool.write(data)
+        self._body.write(data)
         return None
 
     def _judged_head(self) -> RefusedError | None:
@@ -264,6 +261,41 @@ class _Handle:
         """Has libcurl break off: it does where a callback has not taken all bytes."""
         self._refusal = refusal
         return 0
+
+
+class _Body:
+    """A body while it comes in: in memory, and on disk once it is large."""
+
+    def __init__(self) -> None:
+        self._chunks: list[bytes] = []
+        self._size = 0
+        self._file: BinaryIO | None = None
+
+    def write(self, chunk: bytes) -> None:
+        """Adds what has come."""
+        self._size += len(chunk)
+        if self._file is None:
+            self._chunks.append(chunk)
+            if self._size <= SPOOL_BYTES:
+                return
+            self._file = tempfile.TemporaryFile()  # noqa: SIM115
+            chunk = b"".join(self._chunks)
+            self._chunks.clear()
+        self._file.write(chunk)
+
+    def close(self) -> bytes:
+        """Returns the whole body."""
+        if self._file is None:
+            return b"".join(self._chunks)
+        with self._file as file:
+            file.seek(0)
+            return file.read()
+
+    def discard(self) -> bytes:
+        """Returns nothing."""
+        if self._file is not None:
+            self._file.close()
+        return b""
 
 
 def _fixed_options(settings: Fetch) -> list[tuple[int, Any]]:

@@ -96,8 +96,13 @@ def compile_glob(pattern: str) -> re.Pattern[str]:
     """Compiles a glob over names with `/` between segments.
 
     `*` and `?` stay within a segment, `**` crosses segments (`**/` also matches none), `[…]` is one
-    character of a set.
+    character of a set, `{a,b}` is one of several globs.
     """
+    alternatives = _ALTERNATIVES.search(pattern)
+    if alternatives:
+        before, after = pattern[: alternatives.start()], pattern[alternatives.end() :]
+        chosen = (compile_glob(f"{before}{one}{after}") for one in alternatives[1].split(","))
+        return re.compile("|".join(f"(?:{one.pattern})" for one in chosen), re.DOTALL)
     parts: list[str] = []
     at = 0
     while at < len(pattern):
@@ -111,6 +116,7 @@ def compile_glob(pattern: str) -> re.Pattern[str]:
     return re.compile("".join(parts), re.DOTALL)
 
 
+_ALTERNATIVES = re.compile(r"\{([^{}]*,[^{}]*)\}")
 _GLOB_TOKEN = re.compile(r"\*\*/|\*\*|\*|\?|\[!?\]?[^\]]*\]")
 _GLOB_TOKENS = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
 

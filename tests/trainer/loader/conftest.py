@@ -130,7 +130,7 @@ def write_work(
             tar, table = write_tar(specs)
             sink = io.BytesIO()
             pq.write_table(table, sink)
-            stem = f"{layout.shard_folder(name, 'i0', 'd0')}/{number:06d}"
+            stem = f"shards/{name}/i0/train/d0/{number:06d}"
             for path, data in ((f"{stem}.tar", tar), (f"{stem}.idx.parquet", sink.getvalue())):
                 (root / path).parent.mkdir(parents=True, exist_ok=True)
                 (root / path).write_bytes(data)

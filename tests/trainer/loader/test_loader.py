@@ -67,7 +67,10 @@ def test_fields_have_their_shapes_and_types(build: Callable[..., Any]) -> None:
     assert batch.source.dtype == np.int32
     assert sorted(batch.source.tolist()) == [0, 0, 0, 0, 1, 1]
     assert len(set(batch.keys)) == 6
-    assert all(text.startswith("ab"[source]) for text, source in zip(batch.texts, batch.source))
+    assert all(
+        text.startswith("ab"[source])
+        for text, source in zip(batch.texts, batch.source, strict=True)
+    )
     assert "".join(map(chr, batch.tokens[0])).rstrip("\0") == batch.texts[0][:12]
 
 

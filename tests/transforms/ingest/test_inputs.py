@@ -41,7 +41,6 @@ def table(root, **settings):
         ("a[0-9].csv", ["a1.csv"], ["ax.csv"]),
         ("a[!0-9].csv", ["ax.csv"], ["a1.csv"]),
         ("a[]^[].csv", ["a].csv", "a^.csv", "a[.csv"], ["ax.csv"]),
-        ("{a,b}.csv", ["{a,b}.csv"], ["a.csv"]),
         ("a.b", ["a.b"], ["axb"]),
         ("[", ["["], ["a"]),
     ],
@@ -134,3 +133,18 @@ def test_nothing_to_read_is_an_error_that_says_what_is_there(tmp_path, made, fil
     assert str(tmp_path) in str(caught.value)
     assert "source 't'" in str(caught.value)
     assert "correct `path` or `files`" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name", "matches"),
+    [
+        ("{a,b}_*.jpg", "a_1.jpg", True),
+        ("{a,b}_*.jpg", "b_1.jpg", True),
+        ("{a,b}_*.jpg", "c_1.jpg", False),
+        ("{x/,}a.{jpg,png}", "a.png", True),
+        ("**/{a,bc}?.jpg", "deep/er/bc1.jpg", True),
+        ("{a}.jpg", "{a}.jpg", True),
+    ],
+)
+def test_alternatives_of_a_glob(pattern: str, name: str, matches: bool) -> None:
+    assert (compile_glob(pattern).fullmatch(name) is not None) == matches

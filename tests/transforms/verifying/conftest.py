@@ -94,6 +94,7 @@ def build(root: Path, work: Path, **shard: object) -> None:
             ],
             "ingest": {"part_rows": 10},
             "select": {"rules": RULES},
+            "split": {"held_out": 0.2},
             "shard": {"samples_per_shard": 5, **shard},
             "mixtures": [{"name": "default", "interleave": True}],
         }

@@ -86,24 +86,34 @@ def test_finished_release_is_whole(pristine: Path, findings: Verify) -> None:
     # 30 pairs and 5 text pairs, then 2 pairs.
     assert found[Check.ROWS].passed == 37
     assert found[Check.LEDGER].passed == 37
-    kept = sum(
-        pq.read_table(path)["decision"].to_pylist().count("kept")
+    splits = [
+        split
         for path in pristine.glob("select/ledger/**/part-*.parquet")
-    )
-    assert 20 < kept < 30
-    assert found[Check.KEPT].passed == kept
-    assert found[Check.PAIRS].passed == 2 * kept, "each in its series and in the pre-mixed one"
+        for split in pq.read_table(path)["split"].to_pylist()
+        if split
+    ]
+    assert 20 < len(splits) < 30
+    assert set(splits) == {"train", "test"}
+    assert found[Check.KEPT].passed == len(splits)
+    # Each is in its series, and those of the mixture's split are in the pre-mixed one too.
+    assert found[Check.PAIRS].passed == len(splits) + splits.count("train")
 
 
 def test_train_views_are_encoded_again(pristine_views: Path, findings: Verify) -> None:
     found = findings(pristine_views)
     assert failed(found) == set()
-    # Text pairs have no image; the others count once more.
-    assert found[Check.PAIRS].passed == 3 * found[Check.KEPT].passed - 5
+    images = sum(
+        name.endswith(".jpg")
+        for path in pristine_views.glob("shards/**/*.idx.parquet")
+        for name in pq.read_table(path)["member"].to_pylist()
+    )
+    kept = found[Check.KEPT].passed
+    assert kept - 5 == images, "text pairs have none"
+    assert found[Check.PAIRS].passed > kept + images
 
 
 def test_flipped_byte_in_a_tar_names_shard_and_member(work: Path, findings: Verify) -> None:
-    tar = one_of(work, "shards/web/i0/*/000000.tar")
+    tar = one_of(work, "shards/web/i0/train-*/000000.tar")
     name = replace_member(tar, ".jpg", lambda data: data[:-9] + bytes([data[-9] ^ 1]) + data[-8:])
     found = findings(work)
     assert failed(found) == {"shards", "members", "pairs", "manifests"}
@@ -113,7 +123,7 @@ def test_flipped_byte_in_a_tar_names_shard_and_member(work: Path, findings: Veri
 
 
 def test_flipped_byte_between_members_is_found(work: Path, findings: Verify) -> None:
-    tar = one_of(work, "shards/web/i0/*/000001.tar")
+    tar = one_of(work, "shards/web/i0/train-*/000001.tar")
     data = bytearray(tar.read_bytes())
     data[-1] ^= 1
     tar.write_bytes(data)
@@ -121,23 +131,35 @@ def test_flipped_byte_between_members_is_found(work: Path, findings: Verify) -> 
     assert failed(found) == {"shards", "manifests"}
 
 
-def test_truncated_tar_says_where_it_breaks(work: Path, findings: Verify) -> None:
-    tar = one_of(work, "shards/web/i0/*/000000.tar")
-    tar.write_bytes(tar.read_bytes()[:5000])
+@pytest.mark.parametrize("within", ["jpg", "txt"])
+def test_truncated_tar_says_where_it_breaks(work: Path, findings: Verify, within: str) -> None:
+    tar = one_of(work, "shards/web/i0/train-*/000000.tar")
+    with tarfile.open(tar) as archive:
+        info = next(one for one in archive if one.name.endswith(within))
+    tar.write_bytes(tar.read_bytes()[: info.offset_data + 5])
     found = findings(work)
     assert {"shards", "members", "kept", "manifests"} <= failed(found)
     assert f"{tar}: breaks off after" in problems(found, Check.SHARDS)
+    assert "unexpected end of data" in problems(found, Check.SHARDS)
     assert "kept samples are neither in a shard nor in the events" in problems(found, Check.KEPT)
 
 
+def test_tar_without_its_end_is_found(work: Path, findings: Verify) -> None:
+    tar = one_of(work, "shards/web/i0/train-*/000000.tar")
+    tar.write_bytes(tar.read_bytes()[:-1024])
+    found = findings(work)
+    assert failed(found) == {"shards", "manifests"}
+    assert f"bytes is {tar.stat().st_size}" in problems(found, Check.SHARDS)
+
+
 def test_empty_tar_is_found(work: Path, findings: Verify) -> None:
-    tar = one_of(work, "shards/web/i0/*/000000.tar")
+    tar = one_of(work, "shards/web/i0/train-*/000000.tar")
     tar.write_bytes(b"")
     assert {"shards", "kept"} <= failed(findings(work))
 
 
 def test_deleted_index_is_named(work: Path, findings: Verify) -> None:
-    index = one_of(work, "shards/web/i0/*/000000.idx.parquet")
+    index = one_of(work, "shards/web/i0/train-*/000000.idx.parquet")
     index.unlink()
     found = findings(work)
     assert f"{index}: is missing" in problems(found, Check.SHARDS)
@@ -145,7 +167,7 @@ def test_deleted_index_is_named(work: Path, findings: Verify) -> None:
 
 
 def test_deleted_tar_is_named(work: Path, findings: Verify) -> None:
-    tar = one_of(work, "shards/web/i0/*/000001.tar")
+    tar = one_of(work, "shards/web/i0/train-*/000001.tar")
     tar.unlink()
     found = findings(work)
     assert f"{tar}: is missing" in problems(found, Check.SHARDS)
@@ -153,19 +175,19 @@ def test_deleted_tar_is_named(work: Path, findings: Verify) -> None:
 
 
 def test_damaged_index_is_found(work: Path, findings: Verify) -> None:
-    index = one_of(work, "shards/web/i0/*/000000.idx.parquet")
+    index = one_of(work, "shards/web/i0/train-*/000000.idx.parquet")
     index.write_bytes(index.read_bytes()[:-30])
     assert "cannot be read" in problems(findings(work), Check.SHARDS)
 
 
 def test_index_of_another_program_is_found(work: Path, findings: Verify) -> None:
-    index = one_of(work, "shards/web/i0/*/000000.idx.parquet")
+    index = one_of(work, "shards/web/i0/train-*/000000.idx.parquet")
     pq.write_table(pa.table({"key": ["a"]}), index)
     assert "has the columns key" in problems(findings(work), Check.SHARDS)
 
 
 def test_index_with_a_wrong_offset_is_found(work: Path, findings: Verify) -> None:
-    index = one_of(work, "shards/web/i0/*/000000.idx.parquet")
+    index = one_of(work, "shards/web/i0/train-*/000000.idx.parquet")
 
     def shift(table: pa.Table) -> pa.Table:
         rows = table.to_pylist()
@@ -180,7 +202,7 @@ def test_index_with_a_wrong_offset_is_found(work: Path, findings: Verify) -> Non
 
 @pytest.mark.parametrize("forged", [False, True])
 def test_swapped_caption_is_found(work: Path, findings: Verify, forged: bool) -> None:
-    tar = one_of(work, "shards/web/i0/*/000000.tar")
+    tar = one_of(work, "shards/web/i0/train-*/000000.tar")
 
     def swap(data: bytes) -> bytes:
         return data.replace(b"picture number", b"painting grand", 1)
@@ -196,7 +218,7 @@ def test_swapped_caption_is_found(work: Path, findings: Verify, forged: bool) ->
 
 
 def test_caption_that_differs_from_its_json_is_found(work: Path, findings: Verify) -> None:
-    tar = one_of(work, "shards/web/i0/*/000000.tar")
+    tar = one_of(work, "shards/web/i0/train-*/000000.tar")
     name = replace_member(tar, ".txt", lambda data: data[::-1])
     reindex(work, tar)
     found = findings(work)
@@ -205,7 +227,7 @@ def test_caption_that_differs_from_its_json_is_found(work: Path, findings: Verif
 
 
 def test_swapped_image_of_a_train_view_is_found(views: Path, findings: Verify) -> None:
-    tar = one_of(views, "shards/web/i0/*/000000.tar")
+    tar = one_of(views, "shards/web/i0/train-*/000000.tar")
     with tarfile.open(tar) as archive:
         images = [
             (one, archive.extractfile(one).read())  # type: ignore[union-attr]
@@ -253,7 +275,7 @@ def test_ledger_that_keeps_a_dropped_sample_is_found(work: Path, findings: Verif
     def keep(table: pa.Table) -> pa.Table:
         rows = table.to_pylist()
         row = next(one for one in rows if one["reason"] == "image_too_small")
-        row |= {"decision": "kept", "stage": None, "reason": None, "signal": None, "value": None}
+        row |= {"decision": "kept", "split": "train", "stage": None, "reason": None, "value": None}
         return pa.Table.from_pylist(rows, schema=table.schema)
 
     rewrite(ledger, keep)
@@ -408,7 +430,7 @@ def test_missing_column_family_is_found(work: Path, findings: Verify) -> None:
 
 
 def test_event_for_a_sample_in_a_shard_is_found(work: Path, findings: Verify) -> None:
-    series = one_of(work, "shards/web/i0/*")
+    series = one_of(work, "shards/web/i0/train-*")
     key = pq.read_table(one_of(series, "000000.idx.parquet"))["key"][0].as_py()
     row = {"sample_id": key, "stage": "shard", "reason": "media_read_failed", "detail": ""}
 
@@ -442,7 +464,7 @@ def test_route_that_stopped_early_is_whole_as_far_as_it_goes(work: Path, finding
 
 
 def test_links_and_devices_in_a_tar_are_refused(work: Path, findings: Verify) -> None:
-    tar = one_of(work, "shards/asked/i0/*/000000.tar")
+    tar = one_of(work, "shards/asked/i0/train-*/000000.tar")
     sink = io.BytesIO()
     with tarfile.open(fileobj=sink, mode="w", format=tarfile.USTAR_FORMAT) as archive:
         link = tarfile.TarInfo("a" * 32 + ".txt")

@@ -1,0 +1,1 @@
+"""Looking: what became of inputs, and what would under other thresholds. It changes nothing."""
