@@ -11,11 +11,11 @@ from trainer.train import train
 
 @pytest.fixture(scope="module")
 def run(make_recipe, tmp_path_factory):
-    """A run that has learned: 60 steps of the tiny model."""
+    """A run that has learned: 120 steps of the tiny model."""
     folder = tmp_path_factory.mktemp("run")
     recipe = make_recipe(
-        steps=60,
-        save_every=60,
+        steps=120,
+        save_every=120,
         preset="",
         objectives=[{"kind": "softmax", "scale": 10.0, "mask_duplicates": True, "widths": [32, 8]}],
         data={"batch_size": 48},

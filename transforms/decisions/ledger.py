@@ -153,9 +153,7 @@ def _named(verdicts: Verdicts, names: Mapping[int, str]) -> pa.DictionaryArray:
     return _encoded(codes[verdicts - min(Verdict)], words)
 
 
-def name_reasons(
-    table: pa.Table, rules: Sequence[Rule], verdicts: Verdicts
-) -> pa.DictionaryArray:
+def name_reasons(table: pa.Table, rules: Sequence[Rule], verdicts: Verdicts) -> pa.DictionaryArray:
     """Returns the reason of each row of a part, over all of `Reason`; null where it is kept.
 
     Args:

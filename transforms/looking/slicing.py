@@ -22,6 +22,7 @@ from transforms.decisions.ledger import KEPT, name_reasons
 from transforms.decisions.passes import decide
 from transforms.decisions.refusals import Verdict
 from transforms.looking.rows import READS_AT_ONCE
+from transforms.mixtures.weights import normalise_weights
 from transforms.parts.tables import PartFile, list_committed, read_table
 from transforms.work import Work
 
@@ -186,3 +187,22 @@ def _ids(work: Work, places: list[tuple[PartFile, int]]) -> tuple[str, ...]:
         read_table(work.ingest, file.name, ["sample_id"])["sample_id"][row].as_py()
         for file, row in places
     )
+
+
+def mixture_shares(recipe: Recipe, kept: Mapping[str, int]) -> dict[str, dict[str, float]]:
+    """Returns the share of each source in each mixture, as far as rows of all splits tell it.
+
+    Args:
+        recipe: resolved.
+        kept: kept rows by source.
+
+    Raises:
+        MixtureError: a mixture has a source without a kept row.
+    """
+    samples = {source.name: kept.get(source.name, 0) for source in recipe.sources}
+    return {
+        mixture.name: {
+            source: float(share) for source, share in normalise_weights(mixture, samples).items()
+        }
+        for mixture in recipe.mixtures
+    }

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -89,7 +90,7 @@ class Story:
 
     Attributes:
         ingest: the columns of `ingest`, `meta` parsed.
-        intake, part, row: where its row is.
+        place: where its row is.
         decision: the columns of the ledger; None where `select` has not run.
         rules: what each rule makes of it; empty where it was not measured.
         cluster: other members of its duplicate cluster.
@@ -98,9 +99,7 @@ class Story:
     """
 
     ingest: dict[str, Any]
-    intake: str
-    part: str
-    row: int
+    place: RowPlace
     decision: dict[str, Any] | None
     rules: tuple[RuleStory, ...]
     cluster: tuple[ClusterMember, ...]
@@ -111,6 +110,11 @@ class Story:
     def sample_id(self) -> str:
         """Its id."""
         return str(self.ingest["sample_id"])
+
+    @property
+    def intake(self) -> str:
+        """Name of the intake that it came in with."""
+        return self.place.file.part.intake
 
     @property
     def reason(self) -> str:
@@ -134,9 +138,7 @@ def tell(work: Work, place: RowPlace) -> Story:
             shard, event = _find_in_shards(work, place, values["sample_id"], decision["split"])
     return Story(
         ingest=values,
-        intake=file.part.intake,
-        part=file.part.name,
-        row=row,
+        place=place,
         decision=decision,
         rules=rules,
         cluster=tuple(_read_cluster(work, place, (decision or {}).get("cluster_id"))),
@@ -207,7 +209,9 @@ def _read_cluster(work: Work, place: RowPlace, cluster_id: str | None) -> Iterat
         return
     for intake, ledger in work.ledgers().items():
         files = [file for file in list_committed(ledger).values() if file.part.intake == intake]
-        for other in find_cluster(ledger, sorted(files, key=lambda file: file.part), cluster_id).places:
+        for other in find_cluster(
+            ledger, sorted(files, key=lambda file: file.part), cluster_id
+        ).places:
             if other != place:
                 columns = ["sample_id", "source", "locator"]
                 row = read_table(work.ingest, other.file.name, columns).slice(other.row, 1)
@@ -230,7 +234,7 @@ def _find_in_shards(
             continue
         names = sorted(committed_names(series.folder))
         with ThreadPoolExecutor(READS_AT_ONCE) as pool:
-            found = pool.map(lambda name: _members(series.folder, name, sample_id), names)
+            found = pool.map(partial(_members, series.folder, sample_id), names)
             for name, members in zip(names, found, strict=True):
                 if members:
                     return ShardPlace(f"{series.path}/{name}.tar", members), ""
@@ -242,7 +246,7 @@ def _find_in_shards(
     return None, ""
 
 
-def _members(folder: Folder, name: str, sample_id: str) -> tuple[tuple[str, int, int], ...]:
+def _members(folder: Folder, sample_id: str, name: str) -> tuple[tuple[str, int, int], ...]:
     columns = ["key", "member", "offset", "length"]
     index = read_table(folder, f"{name}.idx.parquet", columns)
     mine = index.filter(pc.equal(index["key"], sample_id)).to_pylist()
