@@ -10,6 +10,7 @@ import argparse
 import dataclasses
 import json
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,11 +28,15 @@ from trainer.embedder import Embedder, Side, load_run, untrained
 from trainer.evaluation import Report, Retrieval
 from trainer.inputs import InputError
 from trainer.loader.errors import ShardError
-from trainer.loader.mixture import open_mixture
+from trainer.loader.mixture import Mixture, open_mixture
 from trainer.towers.settings import ImageTower
 
 UNTRAINED = "untrained"
 """The model of the run before its first step, as what to compare with."""
+
+
+_IMAGES = 1024
+"""Images that are held at once."""
 
 
 class ClassNames(BaseModel):
@@ -49,82 +54,105 @@ class ClassNames(BaseModel):
 
 
 @dataclasses.dataclass(frozen=True)
-class Evaluated:
-    """A mixture as it is evaluated.
+class Embedded:
+    """A mixture under a model.
 
     Attributes:
-        samples: N samples.
-        images: N images, uint8 [S, S, 3].
-        texts: P texts, of all samples.
+        samples: N samples, without their images.
+        images: float32 [N, D], their embeddings.
+        texts: float32 [P, D], embeddings of all their texts.
         retrieval: which belong together.
         skipped: samples that could not be used, by defect.
     """
 
     samples: list[ShardSample]
-    images: list[NDArray[np.uint8]]
-    texts: list[str]
+    images: NDArray[np.float32]
+    texts: NDArray[np.float32]
     retrieval: Retrieval
     skipped: dict[str, int]
 
 
-def read_mixture(
-    work: str, name: str, side: int, prompts: dict[str, str], roles: Sequence[str] = ()
-) -> Evaluated:
-    """Reads every pair of a mixture.
+def embed_mixture(model: Embedder, work: str, name: str, roles: Sequence[str]) -> Embedded:
+    """Embeds every pair of a mixture; images are held a chunk at a time.
 
     Args:
+        model: with a tower for images and one for texts.
         work: work directory.
         name: of the mixture.
-        side: of images, in pixels.
-        prompts: task prompt by source.
         roles: roles of the texts that count; all texts if empty.
 
     Raises:
-        InputError: the mixture is missing, or no sample of it is a pair.
+        InputError: the mixture is missing, no sample of it is a pair, or the model takes no images.
     """
-    try:
-        mixture = open_mixture(work, name)
-    except (FileNotFoundError, StorageError, ValueError) as error:
-        raise InputError(f"mixture {name!r} in {work}: {error}") from error
+    of_image, of_text = _sides(model)
+    tower = model.recipe.model.query if of_image == "query" else model.recipe.model.positive
+    if not isinstance(tower, ImageTower):
+        raise InputError("the model has no image tower; image-text retrieval cannot be measured")
+    inputs = model.recipe.inputs
+    prompts = inputs.positive_prompts if of_text == "positive" else inputs.prompts
     samples: list[ShardSample] = []
-    images: list[NDArray[np.uint8]] = []
     texts: list[str] = []
     languages: list[str] = []
     owners: list[int] = []
-    skipped: dict[str, int] = {}
-    for item in Corpus(mixture, side).items():
+    skipped: Counter[str] = Counter()
+    pending: list[NDArray[np.uint8]] = []
+    embedded: list[NDArray[np.float32]] = []
+    for item in Corpus(_open(work, name), tower.resolution).items():
         if isinstance(item, Skipped):
-            skipped[item.defect] = skipped.get(item.defect, 0) + 1
+            skipped[item.defect.value] += 1
             continue
         said = _texts(item, roles)
         if item.image is None or not said:
             continue
+        prompt = prompts.get(item.sample.source, "{text}")
         for text, language in said:
-            texts.append(prompts.get(item.sample.source, "{text}").replace("{text}", text))
+            texts.append(prompt.replace("{text}", text))
             languages.append(language)
             owners.append(len(samples))
         samples.append(item.sample)
-        images.append(item.image)
+        pending.append(item.image)
+        if len(pending) == _IMAGES:
+            embedded.append(model.images(of_image, pending))
+            pending.clear()
     if not samples:
         raise InputError(f"mixture {name!r} in {work} holds no pair of an image and a text")
+    groups = _groups(samples, texts, owners)
+    return Embedded(
+        samples=samples,
+        images=np.concatenate([*embedded, model.images(of_image, pending)]),
+        texts=model.texts(of_text, texts),
+        retrieval=Retrieval(groups, groups[owners], languages),
+        skipped=dict(skipped),
+    )
+
+
+def _sides(model: Embedder) -> tuple[Side, Side]:
+    """Returns the towers for images and for texts."""
+    if isinstance(model.recipe.model.query, ImageTower):
+        return "query", "positive"
+    return "positive", "query"
+
+
+def _open(work: str, name: str) -> Mixture:
+    try:
+        return open_mixture(work, name)
+    except (FileNotFoundError, StorageError, ValueError) as error:
+        raise InputError(f"mixture {name!r} in {work}: {error}") from error
+
+
+def _groups(
+    samples: Sequence[ShardSample], texts: Sequence[str], owners: Sequence[int]
+) -> NDArray[np.int64]:
     identities = [[f"query {sample.query_id}"] for sample in samples]
     for owner, text in zip(owners, texts, strict=True):
         identities[owner].append(f"text {hex_digest(text)}")
-    groups = evaluation.group_by_content(identities)
-    return Evaluated(samples, images, texts, Retrieval(groups, groups[owners], languages), skipped)
+    return evaluation.group_by_content(identities)
 
 
 def _texts(item: Item, roles: Sequence[str]) -> list[tuple[str, str]]:
     """Returns the texts of a sample that count, with their languages."""
     found = [one for one in item.sample.texts if not roles or one.role in roles]
     return [(one.text, one.lang or "") for one in found if one.text.strip()]
-
-
-def embed(model: Embedder, data: Evaluated) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Returns the embeddings of queries [N, D] and positives [P, D], whichever are the images."""
-    if isinstance(model.recipe.model.query, ImageTower):
-        return model.images("query", data.images), model.texts("positive", data.texts)
-    return model.images("positive", data.images), model.texts("query", data.texts)
 
 
 def labels_of(samples: Sequence[ShardSample], key: str) -> list[str]:
@@ -140,8 +168,7 @@ def evaluate(options: argparse.Namespace) -> Report:
         InputError: a mixture or a file of classes cannot.
     """
     model, record = load_run(options.run, options.step)
-    data = _read(options, model, options.mixture)
-    embedded = embed(model, data)
+    data = _embed(options, model, options.mixture)
     widths = options.width or model.recipe.widths
     report: Report = {
         "run": str(options.run),
@@ -149,20 +176,15 @@ def evaluate(options: argparse.Namespace) -> Report:
         "mixture": options.mixture,
         "samples": len(data.samples),
         "skipped": data.skipped,
-        "retrieval": evaluation.retrieval_report(data.retrieval, *embedded, widths),
+        "retrieval": evaluation.retrieval_report(data.retrieval, data.images, data.texts, widths),
     }
     if options.against:
         other = untrained(model) if options.against == UNTRAINED else _load(options.against)
-        compared = embed(other, data)
-        report["against"] = {
-            "name": options.against,
-            "retrieval": evaluation.retrieval_report(
-                data.retrieval, *compared, other.recipe.widths[:1]
-            ),
-            "gain": evaluation.comparison(data.retrieval, embedded, compared, record.seed),
-        }
+        report["against"] = {"name": options.against} | _against(
+            data, _embed(options, other, options.mixture), other.recipe.widths[0], record.seed
+        )
     if options.labels:
-        report["labelled"] = _labelled(options, model, data, embedded[0])
+        report["labelled"] = _labelled(options, model, data)
     return report
 
 
@@ -170,22 +192,20 @@ def _load(folder: str) -> Embedder:
     return load_run(Path(folder))[0]
 
 
-def _read(options: argparse.Namespace, model: Embedder, mixture: str) -> Evaluated:
-    towers = (model.recipe.model.query, model.recipe.model.positive)
-    side = next((tower.resolution for tower in towers if isinstance(tower, ImageTower)), None)
-    if side is None:
-        raise InputError(
-            f"{options.run} has no image tower; image-text retrieval cannot be measured"
-        )
-    inputs = model.recipe.inputs
-    of_image = isinstance(model.recipe.model.query, ImageTower)
-    prompts = inputs.positive_prompts if of_image else inputs.prompts
-    return read_mixture(options.work, mixture, side, prompts, options.role or ())
+def _embed(options: argparse.Namespace, model: Embedder, mixture: str) -> Embedded:
+    return embed_mixture(model, options.work, mixture, options.role or ())
 
 
-def _labelled(
-    options: argparse.Namespace, model: Embedder, data: Evaluated, images: NDArray[np.float32]
-) -> Report:
+def _against(data: Embedded, other: Embedded, width: int, seed: int) -> Report:
+    """Returns the other model's recalls, and what is gained over it."""
+    one, two = (data.images, data.texts), (other.images, other.texts)
+    return {
+        "retrieval": evaluation.retrieval_report(other.retrieval, *two, [width]),
+        "gain": evaluation.comparison(data.retrieval, one, two, seed),
+    }
+
+
+def _labelled(options: argparse.Namespace, model: Embedder, data: Embedded) -> Report:
     """Returns what labels in `meta` allow: instance retrieval, zero-shot, kNN, linear probe."""
     labels = labels_of(data.samples, options.labels)
     has = np.array([bool(label) for label in labels])
@@ -193,18 +213,18 @@ def _labelled(
         raise InputError(f"no sample of {options.mixture!r} has meta.{options.labels}")
     domains = [f"{s.source}\0{label}" for s, label in zip(data.samples, labels, strict=True)]
     _, groups = np.unique(np.array(domains)[has], return_inverse=True)
-    report: Report = {"instance": evaluation.instance_report(images[has], groups)}
+    report: Report = {"instance": evaluation.instance_report(data.images[has], groups)}
     if options.classes:
-        report["zero_shot"] = _zero_shot(options.classes, model, images, labels)
+        report["zero_shot"] = _zero_shot(options.classes, model, data.images, labels)
     if options.train_mixture:
-        known = _read(options, model, options.train_mixture)
+        known = _embed(options, model, options.train_mixture)
         names = labels_of(known.samples, options.labels)
         both, numbers = np.unique([*names, *labels], return_inverse=True)
         split = len(names)
         learn = np.array([bool(name) for name in names])
         report["transfer"] = evaluation.transfer_report(
-            (embed(model, known)[0][learn], numbers[:split][learn]),
-            (images[has], numbers[split:][has]),
+            (known.images[learn], numbers[:split][learn]),
+            (data.images[has], numbers[split:][has]),
         )
         report["transfer"]["classes"] = len(both)
     return report
@@ -224,9 +244,7 @@ def _zero_shot(
         for name in several
         for template in names.templates
     ]
-    of_image = isinstance(model.recipe.model.query, ImageTower)
-    side: Side = "positive" if of_image else "query"
-    vectors = model.texts(side, [prompt for prompt, _ in prompts])
+    vectors = model.texts(_sides(model)[1], [prompt for prompt, _ in prompts])
     known = np.array([label in numbers for label in labels])
     wanted = np.array([numbers[label] for label in labels if label in numbers], np.int64)
     if not known.any():

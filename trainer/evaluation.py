@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from trainer import metrics
 from trainer.probe import linear_probe
 
-Direction = Literal["query_to_positive", "positive_to_query"]
-DIRECTIONS: tuple[Direction, ...] = ("query_to_positive", "positive_to_query")
+Direction = Literal["image_to_text", "text_to_image"]
+DIRECTIONS: tuple[Direction, ...] = ("image_to_text", "text_to_image")
 RECALLS = (1, 5, 10)
 
 Report = dict[str, Any]
@@ -22,36 +22,36 @@ Report = dict[str, Any]
 
 @dataclasses.dataclass(frozen=True)
 class Retrieval:
-    """A retrieval set: Q queries and P positives, which belong together by group.
+    """A retrieval set: N images and P texts, which belong together by group.
 
     Attributes:
-        query_groups: int64 [Q].
-        positive_groups: int64 [P]; several positives of a group are captions of one image.
+        image_groups: int64 [N].
+        text_groups: int64 [P]; several texts of a group are captions of one image.
         languages: P languages; empty where unknown.
     """
 
-    query_groups: NDArray[np.int64]
-    positive_groups: NDArray[np.int64]
+    image_groups: NDArray[np.int64]
+    text_groups: NDArray[np.int64]
     languages: Sequence[str]
 
-    def direction(
-        self, direction: Direction, query: metrics.Floats, positive: metrics.Floats, language: str
+    def ranks(
+        self, direction: Direction, images: metrics.Floats, texts: metrics.Floats, language: str
     ) -> NDArray[np.int64]:
         """Returns the rank of the best relevant item of each query of a direction, from 0.
 
         Args:
             direction: which side asks.
-            query: float32 [Q, D], unit norm.
-            positive: float32 [P, D].
-            language: only positives in it take part, and the queries that have one; all if empty.
+            images: float32 [N, D], unit norm.
+            texts: float32 [P, D].
+            language: only texts in it take part, and the images that have one; all if empty.
         """
         spoken = np.array([language in ("", one) for one in self.languages], bool)
-        groups = self.positive_groups[spoken]
-        asked = np.isin(self.query_groups, groups)
-        one = (query[asked], self.query_groups[asked])
-        other = (positive[spoken], groups)
-        first, second = (one, other) if direction == "query_to_positive" else (other, one)
-        return metrics.first_relevant_ranks(first[0], second[0], first[1], second[1])
+        text_groups = self.text_groups[spoken]
+        described = np.isin(self.image_groups, text_groups)
+        shown = (images[described], self.image_groups[described])
+        said = (texts[spoken], text_groups)
+        asking, asked = (shown, said) if direction == "image_to_text" else (said, shown)
+        return metrics.first_relevant_ranks(asking[0], asked[0], asking[1], asked[1])
 
 
 def group_by_content(identities: Sequence[Sequence[str]]) -> NDArray[np.int64]:
@@ -80,23 +80,23 @@ def group_by_content(identities: Sequence[Sequence[str]]) -> NDArray[np.int64]:
 
 
 def retrieval_report(
-    retrieval: Retrieval, query: metrics.Floats, positive: metrics.Floats, widths: Sequence[int]
+    retrieval: Retrieval, images: metrics.Floats, texts: metrics.Floats, widths: Sequence[int]
 ) -> Report:
     """Returns recalls by width, direction and language, in 0..1.
 
     Args:
         retrieval: the set.
-        query: float32 [Q, D] embeddings, of any norm.
-        positive: float32 [P, D].
+        images: float32 [N, D] embeddings, of any norm.
+        texts: float32 [P, D].
         widths: prefixes of the embedding to report.
     """
     report: Report = {}
     languages = sorted({language for language in retrieval.languages if language})
     for width in widths:
-        cut = metrics.normalise(query[:, :width]), metrics.normalise(positive[:, :width])
+        cut = metrics.normalise(images[:, :width]), metrics.normalise(texts[:, :width])
         report[str(width)] = {
             direction: {
-                language or "all": _recalls(retrieval.direction(direction, *cut, language))
+                language or "all": _recalls(retrieval.ranks(direction, *cut, language))
                 for language in ("", *languages)
             }
             for direction in DIRECTIONS
@@ -118,17 +118,15 @@ def comparison(
 
     Args:
         retrieval: the set.
-        one: embeddings of queries and of positives, float32.
+        one: embeddings of images and of texts, float32.
         other: those of the model compared with.
         seed: of the bootstrap.
     """
     report: Report = {}
     for direction in DIRECTIONS:
         ranks = [
-            retrieval.direction(
-                direction, metrics.normalise(query), metrics.normalise(positive), ""
-            )
-            for query, positive in (one, other)
+            retrieval.ranks(direction, metrics.normalise(images), metrics.normalise(texts), "")
+            for images, texts in (one, other)
         ]
         report[direction] = {}
         for k in RECALLS:

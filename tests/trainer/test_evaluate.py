@@ -58,8 +58,8 @@ def test_every_width_direction_and_language_is_reported(report):
         assert set(directions) == set(evaluation.DIRECTIONS)
         for languages in directions.values():
             assert set(languages) == {"all", "de", "en"}
-    forward = report["retrieval"]["32"]["query_to_positive"]
-    back = report["retrieval"]["32"]["positive_to_query"]
+    forward = report["retrieval"]["32"]["image_to_text"]
+    back = report["retrieval"]["32"]["text_to_image"]
     assert forward["all"]["queries"] == 48
     assert back["all"]["queries"] == 96
     assert back["de"]["queries"] == 48

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -141,3 +142,30 @@ def assemble(
         },
         bad=tuple(row for row in rows if isinstance(row, BadRow)),
     )
+
+
+def to_dict(batch: Batch) -> dict[str, Any]:
+    """Returns a batch as a flat dict of arrays and lists of texts, for other frameworks.
+
+    What the options leave out is absent; further roles and arrays have names such as
+    `negative/tokens` and `array/siglip`.
+    """
+    named = {name: getattr(batch, name) for name in _FLAT}
+    for role, column in batch.extra.items():
+        named |= {f"{role}/{name}": getattr(column, name) for name in TextColumn.__slots__}
+    named |= {f"array/{name}": array for name, array in batch.arrays.items()}
+    return {name: value for name, value in named.items() if value is not None}
+
+
+_FLAT = (
+    "mask",
+    "keys",
+    "source",
+    "query_id",
+    "positive_id",
+    "image",
+    "has_image",
+    "texts",
+    "tokens",
+    "token_mask",
+)

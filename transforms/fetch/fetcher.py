@@ -42,7 +42,7 @@ from transforms.fetch.urls import FetchUrl, parse_url
 WINDOW = 16_384
 """Rows that may be read, under way, or done and waiting for an earlier one."""
 
-ROWS_PER_CONNECTION = 4
+ROWS_PER_CONNECTION = 16
 """Rows under way for each connection: most of them may wait for their turn at a host."""
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
