@@ -43,6 +43,8 @@ def load_recipe(path: Path, settings: Iterable[str] = ()) -> Recipe:
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, IsADirectoryError) as error:
         raise RecipeError(f"recipe {path} is not a TOML file: {error}") from None
+    # One file may say how to train as well; that part is the trainer's.
+    values.pop("train", None)
     _anchor_paths(values, path.resolve().parent)
     return resolve(values, settings, str(path))
 

@@ -170,6 +170,8 @@ def evaluate(options: argparse.Namespace) -> Report:
     model, record = load_run(options.run, options.step)
     data = _embed(options, model, options.mixture)
     widths = options.width or model.recipe.widths
+    if not all(0 < width <= model.recipe.model.width for width in widths):
+        raise InputError(f"--width is within 1 to {model.recipe.model.width}, the model's width")
     report: Report = {
         "run": str(options.run),
         "step": record.step,
@@ -198,6 +200,11 @@ def _embed(options: argparse.Namespace, model: Embedder, mixture: str) -> Embedd
 
 def _against(data: Embedded, other: Embedded, width: int, seed: int) -> Report:
     """Returns the other model's recalls, and what is gained over it."""
+    if [one.sample_id for one in data.samples] != [one.sample_id for one in other.samples]:
+        raise InputError(
+            "the two models cannot read the same samples; compare them on a mixture "
+            "without damaged images"
+        )
     one, two = (data.images, data.texts), (other.images, other.texts)
     return {
         "retrieval": evaluation.retrieval_report(other.retrieval, *two, [width]),

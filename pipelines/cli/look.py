@@ -23,7 +23,7 @@ from storage.folders import open_folder
 from transforms.decisions.ledger import DROPPED, KEPT
 from transforms.looking.languages import count_languages
 from transforms.looking.remedies import find_remedy
-from transforms.looking.rows import find_rows
+from transforms.looking.rows import RowPlace, find_rows
 from transforms.looking.slicing import (
     Comparison,
     compare_outcomes,
@@ -312,7 +312,16 @@ def _finding_values(finding: Finding) -> dict[str, Any]:
 def _story_values(work: Work, story: Story) -> dict[str, Any]:
     remedy = find_remedy(work, story)
     command = views.slice_command(work, remedy.settings) if remedy.settings else ""
-    return {**asdict(story), "remedy": {**asdict(remedy), "command": command}}
+    return {
+        **asdict(story),
+        "place": _place_values(story.place),
+        "cluster": [{**asdict(one), "place": _place_values(one.place)} for one in story.cluster],
+        "remedy": {**asdict(remedy), "command": command},
+    }
+
+
+def _place_values(place: RowPlace) -> dict[str, Any]:
+    return {"intake": place.file.part.intake, "part": place.file.part.stem, "row": place.row}
 
 
 def _print_json(values: dict[str, Any]) -> None:

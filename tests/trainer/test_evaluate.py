@@ -151,6 +151,12 @@ def test_what_is_missing_fails_with_its_name(run, work, run_name, mixture, messa
     assert message in capsys.readouterr().err
 
 
+def test_a_width_beyond_the_model_fails(run, work, capsys):
+    arguments = [str(run), "--work", str(work), "--mixture", "held_out", "--width", "64"]
+    assert evaluate.main(arguments) == 1
+    assert "--width is within 1 to 32" in capsys.readouterr().err
+
+
 def test_without_tensorflow_a_savedmodel_says_what_to_install(run, tmp_path, monkeypatch, capsys):
     def missing(name):
         raise ModuleNotFoundError(f"No module named {name!r}")

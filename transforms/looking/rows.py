@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +26,8 @@ _ID_START = re.compile(rf"[0-9a-f]{{6,{SAMPLE_ID_HEX}}}")
 _Test = Callable[[pa.ChunkedArray], pa.ChunkedArray]
 
 
-class RowPlace(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class RowPlace:
     """A row of `ingest`, and of every other table of its part."""
 
     file: PartFile

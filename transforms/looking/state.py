@@ -87,7 +87,7 @@ def read_states(work: Work) -> list[StageState]:
         _count("ledger", intake.name, ledgers[intake.name], own)
         for intake, own in zip(intakes, parts, strict=True)
     ]
-    whole = bool(decided) and all(one.done == one.total for one in decided)
+    whole = bool(intakes) and all(one.done == one.total for one in decided)
     series = work.series() if whole else []
     shards = [_count_shards(work, one) for one in series]
     sharded = whole and all(one.done == one.total for one in shards)
@@ -95,7 +95,7 @@ def read_states(work: Work) -> list[StageState]:
     report = Progress("report", "", int(work.folder.exists(layout.REPORT)), 1)
     return [
         _stage(work, "ingest", listed),
-        _stage(work, "measure", local),
+        _stage(work, "measure", local, bool(intakes)),
         _stage(work, "count", [*shared["count/sharing"], *shared["count/ngrams"]]),
         _stage(work, "dedupe", shared["dedupe/exact"]),
         _stage(work, "select", decided),

@@ -124,7 +124,7 @@ class Story:
 
 def tell(work: Work, place: RowPlace) -> Story:
     """Returns the story of a row, as far as the route has been run."""
-    file, row = place
+    file, row = place.file, place.row
     values = read_table(work.ingest, file.name).slice(row, 1).to_pylist()[0]
     values["meta"] = json.loads(values["meta"] or "{}")
     ledger = work.ledgers()[file.part.intake]

@@ -37,7 +37,8 @@ def write_tfrecord(loader: Loader, path: str, start: int, stop: int) -> int:
     Args:
         loader: whose samples.
         path: file to write, wherever TensorFlow can.
-        start, stop: the steps.
+        start: first step.
+        stop: step after the last.
 
     Returns:
         The number of records.

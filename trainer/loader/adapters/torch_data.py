@@ -76,7 +76,7 @@ def as_iterable(dataset: StepDataset, start: int = 0, stop: int | None = None) -
     """
     data = importlib.import_module("torch.utils.data")
 
-    class Steps(data.IterableDataset):  # type: ignore[misc, name-defined]
+    class Steps(data.IterableDataset):  # type: ignore[name-defined]
         def __iter__(self) -> Iterator[dict[str, Any]]:
             worker = data.get_worker_info()
             first, stride = (worker.id, worker.num_workers) if worker else (0, 1)
