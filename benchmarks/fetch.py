@@ -12,8 +12,9 @@ time is that of the whole tree, memory the peak of its proportional set size.
   sides give up as they do by default: img2dataset after ten seconds without a byte, mixwright after
   five. Neither tries again.
 
-img2dataset has a process for each core, with its 256 threads; mixwright has one process with 1024
-connections, and is told that the server bears any number of requests.
+mixwright is one process, with 256 connections for the fast server and 1024 for the slow one, and is
+told that the server bears any number of requests. img2dataset has its 256 threads in one process,
+which is its default, and then (`_percore`) in a process for each core.
 
 img2dataset may live in an environment of its own, since it holds back versions of other packages.
 """
@@ -30,7 +31,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,7 +50,7 @@ DISTINCT = 2_000
 TARGET_BYTES = 130_000
 LATENCY_S = 0.2
 STALL_SHARE = 0.02
-CONNECTIONS = 1024
+CONNECTIONS = {"fast": 256, "slow": 1024}
 PHOTOS = Path(__file__).parent.parent / "examples" / "demo" / "photos"
 
 _NGINX = """
@@ -218,7 +219,7 @@ class _Peak:
             self._peak = max(self._peak, total)
 
 
-def fetch_ours(url_list: Path, out: Path) -> None:
+def fetch_ours(url_list: Path, out: Path, connections: int) -> None:
     """Fetches a list as an ingest part would: a tar of media and a table of what became of rows."""
     from schemas.digests import media_id  # noqa: PLC0415
     from schemas.fetch import Fetch, Politeness, Retries  # noqa: PLC0415
@@ -231,8 +232,8 @@ def fetch_ours(url_list: Path, out: Path) -> None:
     settings = Fetch(
         contact="bench@example.org",
         allow_networks=("127.0.0.0/8",),
-        connections=CONNECTIONS,
-        politeness=Politeness(requests_per_s=1e6, burst=1_000_000, connections=CONNECTIONS),
+        connections=connections,
+        politeness=Politeness(requests_per_s=1e6, burst=1_000_000, connections=connections),
         retries=Retries(attempts=1),
     )
     urls = pq.read_table(url_list, columns=["url"]).column("url").to_pylist()
@@ -254,48 +255,64 @@ def fetch_ours(url_list: Path, out: Path) -> None:
     pq.write_table(evidence_table(evidence), out / "evidence.pq")
 
 
+def compare(name: str, port: int, root: Path, options: argparse.Namespace) -> list[Figure]:
+    """Runs all sides against one server, in turns, and returns the ratios of medians."""
+    url_list = root / f"{name}.parquet"
+    write_list(url_list, port, options.images)
+    ours = [sys.executable, "-m", "benchmarks.fetch", "--ours", str(url_list)]
+    theirs = [options.img2dataset, str(root / "run_img2dataset.py"), str(url_list)]
+    out = root / "out"
+    cores = len(os.sched_getaffinity(0))
+    commands = {
+        "mixwright": [*ours, str(out), str(CONNECTIONS[name])],
+        "img2dataset": [*theirs, str(out), "1"],
+        "img2dataset_percore": [*theirs, str(out), str(cores)],
+    }
+    costs: dict[str, list[Cost]] = {side: [] for side in commands}
+    for _ in range(options.rounds):
+        for side, command in commands.items():
+            costs[side].append(measure(command, out))
+            print(f"{name}: {side} {costs[side][-1]}", flush=True)
+    we = costs.pop("mixwright")
+    figures = []
+    for side, they in costs.items():
+        if name == "slow":
+            speed = _ratio(we, they, lambda cost: cost.images / cost.wall_s)
+            figures.append(Figure(f"fetch_slow_images_per_s_vs_{side}", speed, "x", ">=", 3))
+            continue
+        speed = _ratio(we, they, lambda cost: cost.images / cost.cpu_s)
+        memory = _ratio(we, they, lambda cost: cost.peak_mib)
+        figures.append(Figure(f"fetch_images_per_cpu_s_vs_{side}", speed, "x", ">=", 2))
+        figures.append(Figure(f"fetch_peak_memory_vs_{side}", memory, "x", "<=", 0.5))
+    return figures
+
+
+def _ratio(we: list[Cost], they: list[Cost], value: Callable[[Cost], float]) -> float:
+    return median(map(value, we)) / median(map(value, they))
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="Compares fetching with img2dataset.")
     parser.add_argument("--images", type=int, default=IMAGES)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--img2dataset", default=sys.executable, metavar="PYTHON")
-    parser.add_argument("--ours", nargs=2, type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--ours", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.ours:
-        fetch_ours(*options.ours)
+        url_list, out, connections = options.ours
+        fetch_ours(Path(url_list), Path(out), int(connections))
         return
-    cores = str(len(os.sched_getaffinity(0)))
-    ratios: dict[str, list[float]] = {"cpu": [], "memory": [], "wall": []}
     with tempfile.TemporaryDirectory() as directory:
         root = Path(directory)
+        # The workers of nginx run as another user.
         root.chmod(0o755)
         make_images(root / "images")
-        script = root / "run_img2dataset.py"
-        script.write_text(_IMG2DATASET)
-        for name, server in (("fast", nginx), ("slow", slow_server)):
-            with server(root) as port:
-                url_list = root / f"{name}.parquet"
-                write_list(url_list, port, options.images)
-                theirs = [options.img2dataset, str(script), str(url_list)]
-                theirs += [str(root / "theirs"), cores]
-                ours = [sys.executable, "-m", "benchmarks.fetch", "--ours", str(url_list)]
-                for _ in range(options.rounds):
-                    we = measure([*ours, str(root / "ours")], root / "ours")
-                    they = measure(theirs, root / "theirs")
-                    print(f"{name}: mixwright {we}\n{name}: img2dataset {they}", flush=True)
-                    if name == "fast":
-                        speed = we.images / we.cpu_s / (they.images / they.cpu_s)
-                        ratios["cpu"].append(speed)
-                        ratios["memory"].append(we.peak_mib / they.peak_mib)
-                    else:
-                        ratios["wall"].append(we.images / we.wall_s / (they.images / they.wall_s))
-    versions = ("pycurl", "pyarrow")
-    figures = [
-        Figure("fetch_images_per_cpu_s_vs_img2dataset", median(ratios["cpu"]), "x", ">=", 2),
-        Figure("fetch_peak_memory_vs_img2dataset", median(ratios["memory"]), "x", "<=", 0.5),
-        Figure("fetch_slow_images_per_s_vs_img2dataset", median(ratios["wall"]), "x", ">=", 3),
-    ]
-    report("fetch", figures, versions)
+        (root / "run_img2dataset.py").write_text(_IMG2DATASET)
+        with nginx(root) as port:
+            figures = compare("fast", port, root, options)
+        with slow_server(root) as port:
+            figures += compare("slow", port, root, options)
+    report("fetch", figures, ("pycurl", "pyarrow"))
 
 
 if __name__ == "__main__":

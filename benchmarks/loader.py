@@ -1,9 +1,9 @@
 """How fast the loader is, beside a bare decode loop and the `webdataset` library.
 
-Every contender reads, decodes, crops and scales the same JPEG images (3:2, noise with the spectrum and
-bit rate of photographs) to 224 × 224, in a process of its own that is bound to the same cores, from
-start to end. Rounds are interleaved; a figure is the median over rounds of the ratio of rates in a
-round. On one core a rate is samples per second of processor time, on all cores per second.
+Every contender reads, decodes, crops and scales the same JPEG images (3:2, noise with the spectrum
+and bit rate of photographs) to 224 × 224, in a process of its own that is bound to the same cores,
+from start to end. Rounds are interleaved; a figure is the median over rounds of the ratio of rates
+in a round. On one core a rate is samples per second of processor time, on all cores per second.
 
 - `loader`: one epoch in random order; opening, indexes and every member's checksum count.
 - `later`: the same without checksums, as in every epoch but the first.
@@ -37,6 +37,7 @@ import pyarrow.parquet as pq
 import webdataset as wds
 from PIL import Image
 
+from benchmarks.figures import Figure, median_ratio, report
 from schemas import layout
 from schemas.digests import canonical_json, hex_digest
 from schemas.shards import INDEX, Manifest, MixtureSource, Shard, merkle_root, shard_leaves
@@ -55,12 +56,9 @@ SAMPLES = {256: 2048, 512: 1024}
 DISTINCT = 128
 """Different images; more samples repeat their bytes."""
 
+PACKAGES = ("numpy", "opencv-python-headless", "pillow", "simplejpeg", "webdataset")
 FOLDER = "shards/{}/i0/train/d0"
 OPTIONS = ImageOptions(size=SIDE)
-
-
-Figure = tuple[str, float, float]
-"""Name, value and goal."""
 
 
 def make_images(side: int) -> list[bytes]:
@@ -272,9 +270,9 @@ def measure(root: Path, side: int, cores: list[int]) -> list[Figure]:
         ("loader", "wds", 1.0),
         ("loader", "wds_default", 1.5 if side >= 512 else 1.0),
     ):
-        pairs = zip(rates[ours], rates[theirs], strict=True)
-        value = statistics.median(mine / other for mine, other in pairs)
-        figures.append((f"{ours}_{side}px_{len(cores)}cores_vs_{theirs}", value, goal))
+        name = f"{ours}_{side}px_{len(cores)}cores_vs_{theirs}"
+        value = median_ratio(rates[ours], rates[theirs])
+        figures.append(Figure(name, value, "ratio", ">=", goal))
     return figures
 
 
@@ -289,8 +287,7 @@ def main() -> None:
             print(f"{side} px: {statistics.mean(map(len, images)) / 1000:.0f} kB an image")
             for cores in [every[:1], every] if len(every) > 1 else [every]:
                 figures += measure(root, side, cores)
-    for name, value, goal in figures:
-        print(f"{name} {value:.3f} x goal >= {goal} {'ok' if value >= goal else 'short'}")
+    report("loader", figures, PACKAGES)
 
 
 if __name__ == "__main__":

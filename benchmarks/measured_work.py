@@ -16,7 +16,7 @@ from schemas import layout
 from schemas.layout import Part
 from schemas.recipe import Recipe
 from schemas.signals import family_signals
-from schemas.tables import CLUSTERS, INGEST, family_schema
+from schemas.tables import CLUSTERS, INGEST, MEDIA, TEXT, family_schema
 from storage.folders import open_folder
 from transforms.parts.tables import PartFile, commit_table
 from transforms.work import Intake, Work
@@ -77,7 +77,7 @@ def write_measured_work(uri: str, rows: int, recipe: Recipe) -> Work:
     for number, file in zip(numbers, files, strict=True):
         size = min(PART_ROWS, rows - number * PART_ROWS)
         random = np.random.default_rng(number)
-        ids = [random.bytes(16).hex() for _ in range(size)]
+        ids = _hex(size, 16, random)
         commit_table(work.ingest, file, _ingest(file.part, ids, random), {"rows": size, "ok": size})
         for family, folder in folders.items():
             table = _clusters(ids, random) if family == "dedupe/exact" else None
@@ -86,27 +86,45 @@ def write_measured_work(uri: str, rows: int, recipe: Recipe) -> Work:
     return work
 
 
-def _ingest(part: Part, ids: list[str], random: np.random.Generator) -> pa.Table:
-    def row(sample_id: str) -> dict[str, Any]:
-        text = f"{sample_id[:8]} a photograph of something that people looked at {sample_id[8:16]}"
-        media = {"role": "image", "media_id": random.bytes(32).hex(), "part_tar": f"{part.name}.tar"}
-        return {
-            "sample_id": sample_id,
-            "source": part.source,
-            "kind": "pair",
-            "locator": f"{sample_id}.jpg",
-            "media": [media | {"offset": 512, "length": 60_000}],
-            "texts": [{"role": "alt", "text": text}],
-            "text": text,
-            "licence": "",
-            "attribution": "",
-            "meta": "{}",
-            "row_digest": random.bytes(16).hex(),
-            "status": "ok",
-            "error": "",
-        }
+def _hex(rows: int, size: int, random: np.random.Generator) -> list[str]:
+    digits = random.bytes(rows * size).hex()
+    return [digits[at : at + 2 * size] for at in range(0, len(digits), 2 * size)]
 
-    return pa.Table.from_pylist([row(one) for one in ids], schema=INGEST)
+
+def _ingest(part: Part, ids: list[str], random: np.random.Generator) -> pa.Table:
+    rows = len(ids)
+    texts = [f"{one[:8]} a photograph of something that people look at {one[8:16]}" for one in ids]
+    drawn: dict[str, Any] = {
+        "media_id": _hex(rows, 32, random),
+        "part_tar": [f"{part.name}.tar"] * rows,
+        "offset": np.arange(rows) * 60_512 + 512,
+        "length": np.full(rows, 60_000),
+        "text": texts,
+        "sample_id": ids,
+        "source": [part.source] * rows,
+        "kind": ["pair"] * rows,
+        "locator": [f"{one}.jpg" for one in ids],
+        "meta": ["{}"] * rows,
+        "row_digest": _hex(rows, 16, random),
+        "status": ["ok"] * rows,
+        "licence": [""] * rows,
+        "attribution": [""] * rows,
+        "error": [""] * rows,
+    }
+    one_each = np.arange(rows + 1, dtype=np.int32)
+    for name, role, value_type in (("media", "image", MEDIA), ("texts", "alt", TEXT)):
+        fields = [
+            pa.array([role] * rows) if field.name == "role" else _drawn(drawn, field, rows)
+            for field in value_type
+        ]
+        struct = pa.StructArray.from_arrays(fields, fields=list(value_type))
+        drawn[name] = pa.ListArray.from_arrays(one_each, struct, type=INGEST.field(name).type)
+    return pa.Table.from_arrays([_drawn(drawn, field, rows) for field in INGEST], schema=INGEST)
+
+
+def _drawn(drawn: dict[str, Any], field: pa.Field, rows: int) -> pa.Array:
+    found = drawn.get(field.name)
+    return pa.nulls(rows, field.type) if found is None else pa.array(found, field.type)
 
 
 def _clusters(ids: list[str], random: np.random.Generator) -> pa.Table:
@@ -128,6 +146,7 @@ def _signals(family: str, ids: list[str], random: np.random.Generator) -> pa.Tab
         "image.mime": random.choice(["image/jpeg", "image/png", "image/gif"], rows, p=[0.8, 0.15, 0.05]),
         "image.short_side_px": random.lognormal(6.2, 0.6, rows).astype(np.int32),
         "image.aspect_ratio": 1 + random.exponential(0.5, rows),
+        "image.bytes": random.lognormal(10.5, 1, rows),
         "image.entropy": random.normal(6.5, 1, rows).clip(0, 8),
         "image.sharpness": random.lognormal(6, 2, rows),
         "text.language": random.choice(["en", "de", "fr", "es", "ja"], rows),
@@ -148,7 +167,9 @@ def _signals(family: str, ids: list[str], random: np.random.Generator) -> pa.Tab
     for signal in family_signals(family):
         values = drawn.get(signal.name)
         if values is None:
-            values = random.lognormal(5, 1, rows) if signal.dtype != "bool" else drawn["text.mojibake"]
+            values = (
+                random.lognormal(5, 1, rows) if signal.dtype != "bool" else drawn["text.mojibake"]
+            )
         if signal.dtype not in ("string", "bool"):
             values = values.astype(signal.dtype)
             values = values.round(4) if values.dtype.kind == "f" else values

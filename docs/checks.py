@@ -19,7 +19,7 @@ _LINK = re.compile(r"(?<!\!)\[[^\]]*\]\(([^)\s]+)\)|!\[[^\]]*\]\(([^)\s]+)\)")
 _SPAN = re.compile(r"`([^`]+)`")
 _COMMAND = re.compile(r"(?:^|\s)mixwright (?P<name>[a-z][a-z-]*)(?P<rest>[^|;&]*)")
 _OPTION = re.compile(r"(?<=\s)--[a-z][a-z-]*")
-_MAKE = re.compile(r"(?:^|\s)make (?P<target>[a-z][a-z-]*)")
+_MAKE = re.compile(r"(?:^|\s)make (?P<target>[a-z][a-z-]*[a-z])\b(?!-[A-Z])")
 
 
 def pages(root: Path = ROOT) -> list[Path]:

@@ -24,12 +24,12 @@ GENERATED: dict[str, Callable[[], str]] = {
 }
 """The program of each page, by its path in the repository."""
 
-_NOTE = "<!-- Written by `make docs` from the code: change the code, not this page. -->\n"
+NOTE = "<!-- Written by `make docs` from the code: change the code, not this page. -->\n"
 
 
 def generate(name: str) -> str:
     """Returns what a generated page has to say."""
-    return _NOTE + GENERATED[name]()
+    return NOTE + GENERATED[name]()
 
 
 def stale_pages(root: Path) -> Iterator[str]:

@@ -66,9 +66,10 @@ def resolve(values: dict[str, Any], settings: Iterable[str] = (), origin: str = 
             rule_changes.append((key, value))
         else:
             _change(values, key, _parse_value(value))
-    _put_profile_in(values)
-    for key, value in rule_changes:
-        _change_rules(values["select"]["rules"], key, value)
+    rules = _put_profile_in(values)
+    if rules is not None:
+        for key, value in rule_changes:
+            _change_rules(rules, key, value)
     try:
         return Recipe.model_validate(values)
     except ValidationError as error:
@@ -127,38 +128,49 @@ def load_profile(name: str) -> dict[str, Any]:
     return tomllib.loads(text)
 
 
-def _put_profile_in(values: dict[str, Any]) -> None:
-    """Replaces `extends` and `without` by the rules that they mean."""
+def _put_profile_in(values: dict[str, Any]) -> list[Any] | None:
+    """Replaces `extends` and `without` by the rules that they mean.
+
+    Returns:
+        The rules in place; None where validation will refuse `select`, which is left as it is.
+    """
     select = values.setdefault("select", {})
-    if not isinstance(select, dict) or not isinstance(select.get("rules", []), list):
-        return
-    own = list(select.get("rules", []))
+    types = {"extends": str, "without": list, "rules": list}
+    if not isinstance(select, dict) or not all(
+        isinstance(select.get(name, kind()), kind) for name, kind in types.items()
+    ):
+        return None
+    own = select.pop("rules", [])
     extends = select.pop("extends", "")
     without = select.pop("without", [])
     rules = [dict(rule) for rule in load_profile(extends)["rules"]] if extends else []
-    unknown = [reason for reason in without if reason not in {rule["reason"] for rule in rules}]
+    reasons = [rule["reason"] for rule in rules]
+    unknown = [reason for reason in without if reason not in reasons]
     if unknown:
         raise RecipeError(
             f"select.without names {unknown[0]!r}, which is no reason of the profile {extends!r}; "
-            f"its reasons are {', '.join(rule['reason'] for rule in rules) or 'none'}"
+            f"its reasons are {', '.join(reasons) or 'none'}"
         )
     rules = [rule for rule in rules if rule["reason"] not in without]
-    places = {(rule.get("signal"), rule["reason"]): at for at, rule in enumerate(rules)}
+    places = [(rule.get("signal"), rule["reason"]) for rule in rules]
     for rule in own:
-        place = places.get((rule.get("signal"), rule.get("reason")))
-        if place is None:
-            rules.append(rule)
+        replaced = isinstance(rule, dict) and (rule.get("signal"), rule.get("reason"))
+        if replaced in places:
+            rules[places.index(replaced)] = rule
         else:
-            rules[place] = rule
+            rules.append(rule)
     select["rules"] = rules
+    return rules
 
 
-def _change_rules(rules: list[dict[str, Any]], key: str, keep: str) -> None:
+def _change_rules(rules: list[Any], key: str, keep: str) -> None:
     """Gives the one rule of a signal, or of a reason, another `keep`."""
-    matching = [rule for rule in rules if key in (rule.get("signal"), rule["reason"])]
+    tables = [rule for rule in rules if isinstance(rule, dict)]
+    matching = [rule for rule in tables if key in (rule.get("signal"), rule.get("reason"))]
     if len(matching) != 1:
-        found = ", ".join(f"{rule['reason']} ({rule['keep']})" for rule in matching) or "none"
-        known = ", ".join(sorted({rule["reason"] for rule in rules}))
+        told = (f"{rule.get('reason')} ({rule.get('keep')})" for rule in matching)
+        found = ", ".join(told) or "none"
+        known = ", ".join(sorted({str(rule.get("reason")) for rule in tables}))
         raise RecipeError(
             f"--set {key}=…: it must name one rule, and names {found}; reasons are {known}"
         )
@@ -173,16 +185,22 @@ def _change(values: dict[str, Any], key: str, value: Any) -> None:
         target = _descend(target, step, key)
     if isinstance(target, list):
         target[_position(target, last, key)] = value
-    else:
+    elif isinstance(target, dict):
         target[last] = value
+    else:
+        raise _below_plain_value(key, last)
 
 
 def _descend(target: Any, step: str, key: str) -> Any:
     if isinstance(target, list):
         return target[_position(target, step, key)]
     if not isinstance(target, dict):
-        raise RecipeError(f"--set {key}: {step!r} is below a plain value")
+        raise _below_plain_value(key, step)
     return target.setdefault(step, {})
+
+
+def _below_plain_value(key: str, step: str) -> RecipeError:
+    return RecipeError(f"--set {key}: {step!r} is below a plain value; name a field of the recipe")
 
 
 def _position(items: list[Any], step: str, key: str) -> int:

@@ -10,7 +10,7 @@ import apache_beam as beam
 from pipelines.jobs import Job, Settings, missing
 from storage.folders import Folder
 from transforms.counts.keys import partitions_for
-from transforms.decisions.cuts import read_cuts
+from transforms.decisions.cuts import freeze_cuts, read_cuts
 from transforms.decisions.select import DecideParts, Selection
 from transforms.parts.work import NumberedPart
 from transforms.work import Work
@@ -34,8 +34,7 @@ def jobs(work: Work, settings: Settings) -> Iterator[Job]:
         if undone:
             # Rows compete with one another, so an intake is decided whole or not at all.
             parts = work.number(work.parts(*intakes[: number + 1]), set(work.parts(intake)))
-            frozen = read_cuts(ledgers[intakes[0].name]) if number else ()
-            frozen = frozen[: frozen.index(None)] if None in frozen else frozen
+            frozen = freeze_cuts(read_cuts(ledgers[intakes[0].name])) if number else ()
             columns = {
                 name: one.with_clusters_of(families[intake.name]) for name, one in families.items()
             }

@@ -1,16 +1,14 @@
 """Evaluates a run on a held-out mixture: `python -m trainer.evaluate RUN --work W --mixture M`.
 
-Prints a table of retrieval and writes everything as JSON. Exits 0 when done, 1 when it failed, 2
-when the command is wrong.
+Or on UnED: `python -m trainer.evaluate RUN --uned FOLDER`. Prints a table and writes JSON. Exits 0
+when done, 1 when it failed, 2 when the command is wrong.
 """
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import sys
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,25 +16,19 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from schemas.digests import hex_digest
 from schemas.shards import ShardSample
 from storage.errors import StorageError
 from trainer import evaluation
 from trainer.checkpoints import CheckpointError
-from trainer.corpus import Corpus, Item, Skipped
-from trainer.embedder import Embedder, Side, load_run, untrained
-from trainer.evaluation import Report, Retrieval
+from trainer.embedder import Embedder, load_run, untrained
+from trainer.evaluation import Report
 from trainer.inputs import InputError
 from trainer.loader.errors import ShardError
-from trainer.loader.mixture import Mixture, open_mixture
-from trainer.towers.settings import ImageTower
+from trainer.retrieval import PRIMARY, Embedded, embed_mixture, sides
+from trainer.uned import uned_report
 
 UNTRAINED = "untrained"
 """The model of the run before its first step, as what to compare with."""
-
-
-_IMAGES = 1024
-"""Images that are held at once."""
 
 
 class ClassNames(BaseModel):
@@ -53,108 +45,6 @@ class ClassNames(BaseModel):
     classes: dict[str, tuple[str, ...]] = Field(min_length=2)
 
 
-@dataclasses.dataclass(frozen=True)
-class Embedded:
-    """A mixture under a model.
-
-    Attributes:
-        samples: N samples, without their images.
-        images: float32 [N, D], their embeddings.
-        texts: float32 [P, D], embeddings of all their texts.
-        retrieval: which belong together.
-        skipped: samples that could not be used, by defect.
-    """
-
-    samples: list[ShardSample]
-    images: NDArray[np.float32]
-    texts: NDArray[np.float32]
-    retrieval: Retrieval
-    skipped: dict[str, int]
-
-
-def embed_mixture(model: Embedder, work: str, name: str, roles: Sequence[str]) -> Embedded:
-    """Embeds every pair of a mixture; images are held a chunk at a time.
-
-    Args:
-        model: with a tower for images and one for texts.
-        work: work directory.
-        name: of the mixture.
-        roles: roles of the texts that count; all texts if empty.
-
-    Raises:
-        InputError: the mixture is missing, no sample of it is a pair, or the model takes no images.
-    """
-    of_image, of_text = _sides(model)
-    tower = model.recipe.model.query if of_image == "query" else model.recipe.model.positive
-    if not isinstance(tower, ImageTower):
-        raise InputError("the model has no image tower; image-text retrieval cannot be measured")
-    inputs = model.recipe.inputs
-    prompts = inputs.positive_prompts if of_text == "positive" else inputs.prompts
-    samples: list[ShardSample] = []
-    texts: list[str] = []
-    languages: list[str] = []
-    owners: list[int] = []
-    skipped: Counter[str] = Counter()
-    pending: list[NDArray[np.uint8]] = []
-    embedded: list[NDArray[np.float32]] = []
-    for item in Corpus(_open(work, name), tower.resolution).items():
-        if isinstance(item, Skipped):
-            skipped[item.defect.value] += 1
-            continue
-        said = _texts(item, roles)
-        if item.image is None or not said:
-            continue
-        prompt = prompts.get(item.sample.source, "{text}")
-        for text, language in said:
-            texts.append(prompt.replace("{text}", text))
-            languages.append(language)
-            owners.append(len(samples))
-        samples.append(item.sample)
-        pending.append(item.image)
-        if len(pending) == _IMAGES:
-            embedded.append(model.images(of_image, pending))
-            pending.clear()
-    if not samples:
-        raise InputError(f"mixture {name!r} in {work} holds no pair of an image and a text")
-    groups = _groups(samples, texts, owners)
-    return Embedded(
-        samples=samples,
-        images=np.concatenate([*embedded, model.images(of_image, pending)]),
-        texts=model.texts(of_text, texts),
-        retrieval=Retrieval(groups, groups[owners], languages),
-        skipped=dict(skipped),
-    )
-
-
-def _sides(model: Embedder) -> tuple[Side, Side]:
-    """Returns the towers for images and for texts."""
-    if isinstance(model.recipe.model.query, ImageTower):
-        return "query", "positive"
-    return "positive", "query"
-
-
-def _open(work: str, name: str) -> Mixture:
-    try:
-        return open_mixture(work, name)
-    except (FileNotFoundError, StorageError, ValueError) as error:
-        raise InputError(f"mixture {name!r} in {work}: {error}") from error
-
-
-def _groups(
-    samples: Sequence[ShardSample], texts: Sequence[str], owners: Sequence[int]
-) -> NDArray[np.int64]:
-    identities = [[f"query {sample.query_id}"] for sample in samples]
-    for owner, text in zip(owners, texts, strict=True):
-        identities[owner].append(f"text {hex_digest(text)}")
-    return evaluation.group_by_content(identities)
-
-
-def _texts(item: Item, roles: Sequence[str]) -> list[tuple[str, str]]:
-    """Returns the texts of a sample that count, with their languages."""
-    found = [one for one in item.sample.texts if not roles or one.role in roles]
-    return [(one.text, one.lang or "") for one in found if one.text.strip()]
-
-
 def labels_of(samples: Sequence[ShardSample], key: str) -> list[str]:
     """Returns the label of each sample, from its `meta`; empty where it has none."""
     return [str(sample.meta.get(key, "")) for sample in samples]
@@ -168,6 +58,8 @@ def evaluate(options: argparse.Namespace) -> Report:
         InputError: a mixture or a file of classes cannot.
     """
     model, record = load_run(options.run, options.step)
+    if options.uned:
+        return {"run": str(options.run), "step": record.step} | _uned(options, model)
     data = _embed(options, model, options.mixture)
     widths = options.width or model.recipe.widths
     if not all(0 < width <= model.recipe.model.width for width in widths):
@@ -178,7 +70,7 @@ def evaluate(options: argparse.Namespace) -> Report:
         "mixture": options.mixture,
         "samples": len(data.samples),
         "skipped": data.skipped,
-        "retrieval": evaluation.retrieval_report(data.retrieval, data.images, data.texts, widths),
+        "retrieval": evaluation.retrieval_report(data.retrieval, data.items, data.texts, widths),
     }
     if options.against:
         other = untrained(model) if options.against == UNTRAINED else _load(options.against)
@@ -188,6 +80,13 @@ def evaluate(options: argparse.Namespace) -> Report:
     if options.labels:
         report["labelled"] = _labelled(options, model, data)
     return report
+
+
+def _uned(options: argparse.Namespace, model: Embedder) -> Report:
+    side = sides(model)
+    if side.resolution is None:
+        raise InputError("the model has no image tower; UnED asks with images")
+    return {"uned": uned_report(model, side.item, side.resolution, options.uned, options.split)}
 
 
 def _load(folder: str) -> Embedder:
@@ -205,7 +104,7 @@ def _against(data: Embedded, other: Embedded, width: int, seed: int) -> Report:
             "the two models cannot read the same samples; compare them on a mixture "
             "without damaged images"
         )
-    one, two = (data.images, data.texts), (other.images, other.texts)
+    one, two = (data.items, data.texts), (other.items, other.texts)
     return {
         "retrieval": evaluation.retrieval_report(other.retrieval, *two, [width]),
         "gain": evaluation.comparison(data.retrieval, one, two, seed),
@@ -220,9 +119,9 @@ def _labelled(options: argparse.Namespace, model: Embedder, data: Embedded) -> R
         raise InputError(f"no sample of {options.mixture!r} has meta.{options.labels}")
     domains = [f"{s.source}\0{label}" for s, label in zip(data.samples, labels, strict=True)]
     _, groups = np.unique(np.array(domains)[has], return_inverse=True)
-    report: Report = {"instance": evaluation.instance_report(data.images[has], groups)}
+    report: Report = {"instance": evaluation.instance_report(data.items[has], groups)}
     if options.classes:
-        report["zero_shot"] = _zero_shot(options.classes, model, data.images, labels)
+        report["zero_shot"] = _zero_shot(options.classes, model, data.items, labels)
     if options.train_mixture:
         known = _embed(options, model, options.train_mixture)
         names = labels_of(known.samples, options.labels)
@@ -230,8 +129,8 @@ def _labelled(options: argparse.Namespace, model: Embedder, data: Embedded) -> R
         split = len(names)
         learn = np.array([bool(name) for name in names])
         report["transfer"] = evaluation.transfer_report(
-            (known.images[learn], numbers[:split][learn]),
-            (data.images[has], numbers[split:][has]),
+            (known.items[learn], numbers[:split][learn]),
+            (data.items[has], numbers[split:][has]),
         )
         report["transfer"]["classes"] = len(both)
     return report
@@ -251,7 +150,7 @@ def _zero_shot(
         for name in several
         for template in names.templates
     ]
-    vectors = model.texts(_sides(model)[1], [prompt for prompt, _ in prompts])
+    vectors = model.texts(sides(model).text, [prompt for prompt, _ in prompts])
     known = np.array([label in numbers for label in labels])
     wanted = np.array([numbers[label] for label in labels if label in numbers], np.int64)
     if not known.any():
@@ -262,7 +161,10 @@ def _zero_shot(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit status."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if not options.uned and not (options.work and options.mixture):
+        parser.error("name --work and --mixture, or --uned")
     try:
         report = evaluate(options)
     except (CheckpointError, InputError, ShardError, StorageError) as error:
@@ -271,22 +173,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
     text = json.dumps(report, indent=1)
     if options.out:
         options.out.write_text(text + "\n", encoding="utf-8")
-    sys.stdout.write((text if options.json else evaluation.table(report["retrieval"])) + "\n")
-    if "against" in report and not options.json:
-        sys.stdout.write(f"against {report['against']['name']}:\n")
-        sys.stdout.write(evaluation.table(report["against"]["retrieval"]) + "\n")
+    sys.stdout.write((text if options.json else _table(report)) + "\n")
     return 0
+
+
+def _table(report: Report) -> str:
+    """Returns what the terminal shows of a report."""
+    if "uned" in report:
+        return evaluation.uned_table(report["uned"])
+    if "against" not in report:
+        return evaluation.table(report["retrieval"])
+    other = report["against"]
+    width = next(iter(report["retrieval"]))
+    return evaluation.comparison_table(
+        report["retrieval"][width],
+        next(iter(other["retrieval"].values())),
+        other["gain"],
+        other["name"],
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m trainer.evaluate", description=__doc__)
     parser.add_argument("run", type=Path, help="folder of the run")
-    parser.add_argument("--work", required=True, help="work directory with the mixture")
-    parser.add_argument("--mixture", required=True, help="held-out mixture to evaluate on")
+    parser.add_argument("--work", help="work directory with the mixture")
+    parser.add_argument("--mixture", help="held-out mixture to evaluate on")
+    parser.add_argument("--uned", type=Path, help="folder of UnED's TFRecord files")
+    parser.add_argument("--split", choices=("val", "test"), default="test", help="queries of UnED")
     parser.add_argument("--step", type=int, help="checkpoint; the latest if absent")
     parser.add_argument("--against", help=f"'{UNTRAINED}', or the folder of another run")
     parser.add_argument("--width", type=int, action="append", help="prefix of the embedding")
-    parser.add_argument("--role", action="append", help="role of texts that count; all if absent")
+    parser.add_argument(
+        "--role", action="append", help=f"role of the texts that count, or '{PRIMARY}'"
+    )
     parser.add_argument("--labels", help="key of the label in the meta of samples")
     parser.add_argument("--classes", type=Path, help="JSON with templates and classes by label")
     parser.add_argument("--train-mixture", help="labelled mixture for kNN and the linear probe")

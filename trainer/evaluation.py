@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 from trainer import metrics
 from trainer.probe import linear_probe
 
-Direction = Literal["image_to_text", "text_to_image"]
-DIRECTIONS: tuple[Direction, ...] = ("image_to_text", "text_to_image")
 RECALLS = (1, 5, 10)
 
 Report = dict[str, Any]
@@ -22,35 +20,42 @@ Report = dict[str, Any]
 
 @dataclasses.dataclass(frozen=True)
 class Retrieval:
-    """A retrieval set: N images and P texts, which belong together by group.
+    """A retrieval set: N items and P texts, which belong together by group.
 
     Attributes:
-        image_groups: int64 [N].
+        item_groups: int64 [N].
         text_groups: int64 [P]; several texts of a group are captions of one image.
         languages: P languages; empty where unknown.
+        item: what the items are: images, or the queries of a model without an image tower.
     """
 
-    image_groups: NDArray[np.int64]
+    item_groups: NDArray[np.int64]
     text_groups: NDArray[np.int64]
     languages: Sequence[str]
+    item: Literal["image", "query"] = "image"
+
+    @property
+    def directions(self) -> tuple[str, str]:
+        """Names of the two directions: items ask for texts, texts ask for items."""
+        return f"{self.item}_to_text", f"text_to_{self.item}"
 
     def ranks(
-        self, direction: Direction, images: metrics.Floats, texts: metrics.Floats, language: str
+        self, direction: str, items: metrics.Floats, texts: metrics.Floats, language: str = ""
     ) -> NDArray[np.int64]:
-        """Returns the rank of the best relevant item of each query of a direction, from 0.
+        """Returns the rank of the best relevant answer to each query of a direction, from 0.
 
         Args:
-            direction: which side asks.
-            images: float32 [N, D], unit norm.
+            direction: which side asks; one of `directions`.
+            items: float32 [N, D], unit norm.
             texts: float32 [P, D].
-            language: only texts in it take part, and the images that have one; all if empty.
+            language: only texts in it take part, and the items that have one; all if empty.
         """
         spoken = np.array([language in ("", one) for one in self.languages], bool)
         text_groups = self.text_groups[spoken]
-        described = np.isin(self.image_groups, text_groups)
-        shown = (images[described], self.image_groups[described])
+        described = np.isin(self.item_groups, text_groups)
+        shown = (items[described], self.item_groups[described])
         said = (texts[spoken], text_groups)
-        asking, asked = (shown, said) if direction == "image_to_text" else (said, shown)
+        asking, asked = (shown, said) if direction == self.directions[0] else (said, shown)
         return metrics.first_relevant_ranks(asking[0], asked[0], asking[1], asked[1])
 
 
@@ -80,32 +85,33 @@ def group_by_content(identities: Sequence[Sequence[str]]) -> NDArray[np.int64]:
 
 
 def retrieval_report(
-    retrieval: Retrieval, images: metrics.Floats, texts: metrics.Floats, widths: Sequence[int]
+    retrieval: Retrieval, items: metrics.Floats, texts: metrics.Floats, widths: Sequence[int]
 ) -> Report:
-    """Returns recalls by width, direction and language, in 0..1.
+    """Returns recalls (0..1) and the mean rank (from 1) by width, direction and language.
 
     Args:
         retrieval: the set.
-        images: float32 [N, D] embeddings, of any norm.
+        items: float32 [N, D] embeddings, of any norm.
         texts: float32 [P, D].
         widths: prefixes of the embedding to report.
     """
     report: Report = {}
     languages = sorted({language for language in retrieval.languages if language})
     for width in widths:
-        cut = metrics.normalise(images[:, :width]), metrics.normalise(texts[:, :width])
+        cut = metrics.normalise(items[:, :width]), metrics.normalise(texts[:, :width])
         report[str(width)] = {
             direction: {
                 language or "all": _recalls(retrieval.ranks(direction, *cut, language))
                 for language in ("", *languages)
             }
-            for direction in DIRECTIONS
+            for direction in retrieval.directions
         }
     return report
 
 
 def _recalls(ranks: NDArray[np.int64]) -> Report:
-    return {f"R@{k}": metrics.recall_at(ranks, k) for k in RECALLS} | {"queries": len(ranks)}
+    recalls = {f"R@{k}": metrics.recall_at(ranks, k) for k in RECALLS}
+    return recalls | {"mean_rank": float(np.mean(ranks)) + 1, "queries": len(ranks)}
 
 
 def comparison(
@@ -118,15 +124,15 @@ def comparison(
 
     Args:
         retrieval: the set.
-        one: embeddings of images and of texts, float32.
+        one: embeddings of items and of texts, float32.
         other: those of the model compared with.
         seed: of the bootstrap.
     """
     report: Report = {}
-    for direction in DIRECTIONS:
+    for direction in retrieval.directions:
         ranks = [
-            retrieval.ranks(direction, metrics.normalise(images), metrics.normalise(texts), "")
-            for images, texts in (one, other)
+            retrieval.ranks(direction, metrics.normalise(items), metrics.normalise(texts))
+            for items, texts in (one, other)
         ]
         report[direction] = {}
         for k in RECALLS:
@@ -147,16 +153,14 @@ def instance_report(embeddings: metrics.Floats, groups: NDArray[np.int64]) -> Re
         groups: int64 [N].
     """
     unit = metrics.normalise(embeddings)
-    _, positions, counts = np.unique(groups, return_inverse=True, return_counts=True)
-    relevant = counts[positions] - 1
+    own = np.arange(len(unit))
+    hits, relevant = metrics.best_relevance(unit, unit, groups[:, None], groups, 5, own)
     asked = relevant > 0
     if not asked.any():
         return {"queries": 0}
-    found, _ = metrics.nearest(unit, unit, min(5, len(unit) - 1), exclude_self=True)
-    hits = (groups[found] == groups[:, None])[asked]
     return {
-        "R@1": float(np.mean(hits[:, 0])),
-        "mMP@5": metrics.mean_modified_precision(hits, relevant[asked]),
+        "R@1": float(np.mean(hits[asked, 0])),
+        "mMP@5": metrics.mean_modified_precision(hits[asked], relevant[asked]),
         "queries": int(asked.sum()),
     }
 
@@ -212,10 +216,43 @@ def transfer_report(
 
 def table(report: Report) -> str:
     """Returns the recalls of a retrieval report as lines of text, in per cent."""
-    lines = [f"{'width':>6}  {'direction':<18} {'language':<9} {'R@1':>6} {'R@5':>6} {'R@10':>6}"]
+    lines = [f"{'width':>6}  {'direction':<14} {'language':<9} {'R@1':>6} {'R@5':>6} {'R@10':>6}"]
     for width, directions in report.items():
         for direction, languages in directions.items():
             for language, recalls in languages.items():
                 cells = " ".join(f"{100 * recalls[f'R@{k}']:6.1f}" for k in RECALLS)
-                lines.append(f"{width:>6}  {direction:<18} {language:<9} {cells}")
+                lines.append(f"{width:>6}  {direction:<14} {language:<9} {cells}")
+    return "\n".join(lines)
+
+
+def comparison_table(report: Report, other: Report, gains: Report, name: str) -> str:
+    """Returns the recalls of two models and what the first gains, in per cent, as lines of text.
+
+    Args:
+        report: recalls by direction and language of the model, at one width.
+        other: likewise of the model called `name`.
+        gains: by direction and recall, as `comparison` returns them.
+        name: heads the other model's column.
+    """
+    lines = [f"{'direction':<14} {'recall':<6} {'this':>6} {name:>10} {'gain':>6}  95 % interval"]
+    for direction, recalls in gains.items():
+        for recall, gain in recalls.items():
+            mine, theirs = (100 * one[direction]["all"][recall] for one in (report, other))
+            low, high = (100 * gain[end] for end in ("low", "high"))
+            lines.append(
+                f"{direction:<14} {recall:<6} {mine:6.1f} {theirs:10.1f} "
+                f"{100 * gain['gain']:+6.1f}  {low:+.1f} to {high:+.1f}"
+            )
+    return "\n".join(lines)
+
+
+def uned_table(report: Report) -> str:
+    """Returns R@1 and mMP@5 of UnED's domains and their means, in per cent, as lines of text."""
+    lines = [f"{'domain':<8} {'queries':>8} {'R@1':>6} {'mMP@5':>6}"]
+    rows = {**report["domains"], "mean": report["mean"]}
+    for name, values in rows.items():
+        queries = values.get("queries", "")
+        lines.append(
+            f"{name:<8} {queries:>8} {100 * values['R@1']:6.1f} {100 * values['mMP@5']:6.1f}"
+        )
     return "\n".join(lines)

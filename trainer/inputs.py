@@ -149,9 +149,11 @@ def _captions(recipe: TrainRecipe, mixture: Mixture) -> Iterator[str]:
     """Yields up to `tokenizer.captions` texts of the mixture, each at most once."""
     inputs = recipe.inputs
     roles = tuple(dict.fromkeys(role for role in (inputs.query_text, inputs.positive_text) if role))
+    # A batch that every source can fill: a source leaves where it has no more for the next one.
+    smallest = min(source.samples for source in mixture.manifest.sources)
     options = LoaderOptions(
         sampling=Sampling(
-            batch_size=min(_CAPTION_BATCH, mixture.manifest.samples),
+            batch_size=min(_CAPTION_BATCH, smallest),
             seed=recipe.seed,
             weights=recipe.data.weights,
             temperature=recipe.data.temperature,

@@ -17,6 +17,9 @@ Integers = NDArray[np.integer[Any]]
 _ROWS = 1024
 """Rows of a score matrix that are held at once."""
 
+_SCORES = 1 << 27
+"""Scores that are held at once, where the index may be of millions."""
+
 
 def normalise(x: Floats) -> NDArray[np.float32]:
     """Returns float32 [N, D] of unit norm; zeros stay zeros."""
@@ -77,6 +80,48 @@ def mean_modified_precision(relevance: NDArray[np.bool_], relevant: Integers, k:
         raise ValueError("mMP takes queries with a relevant item only; leave the others out")
     counted = np.arange(relevance.shape[1])[None, :] < depth[:, None]
     return float(np.mean(np.sum(relevance & counted, axis=1) / depth))
+
+
+def best_relevance(
+    queries: Floats,
+    items: Floats,
+    wanted: Integers,
+    groups: Integers,
+    k: int,
+    own: Integers,
+) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """Returns whether each of the k best items is relevant, best first, and how many are at all.
+
+    Args:
+        queries: float [Q, D].
+        items: float [N, D].
+        wanted: int [Q, L], groups that are relevant to each query; -1 where it has fewer.
+        groups: int [N], group of each item, from 0.
+        k: depth.
+        own: int [Q], position of the query among the items, where it is no answer; -1 elsewhere.
+
+    Returns:
+        bool [Q, min(k, N)], with misses first among equal scores and False where nothing is left;
+        and int64 [Q], the relevant items of each query.
+    """
+    k = min(k, len(items))
+    hits = np.zeros((len(queries), k), np.bool_)
+    counts = np.zeros(len(queries), np.int64)
+    step = max(1, min(_ROWS, _SCORES // len(items)))
+    for start in range(0, len(queries), step):
+        rows = slice(start, start + step)
+        scores = queries[rows] @ items.T
+        relevant = (wanted[rows, :, None] == groups).any(axis=1)
+        inside = np.flatnonzero(own[rows] >= 0)
+        scores[inside, own[rows][inside]] = -np.inf
+        relevant[inside, own[rows][inside]] = False
+        counts[rows] = relevant.sum(axis=1)
+        bound = np.partition(scores, -k, axis=1)[:, -k]
+        for row in range(len(scores)):
+            best = np.flatnonzero(scores[row] >= bound[row])
+            order = np.lexsort((relevant[row, best], -scores[row, best]))[:k]
+            hits[start + row] = relevant[row, best[order]]
+    return hits, counts
 
 
 def nearest(

@@ -13,7 +13,7 @@ from schemas.digests import fingerprint, hex_digest
 from schemas.layout import Part
 from schemas.recipe import Recipe, ShardSettings, Source, SplitName
 from schemas.signals import family_signals
-from storage.folders import Folder, open_folder
+from storage.folders import Folder
 from transforms.decisions.families import Families, read_suppressions
 from transforms.parts.tables import PartFile, list_committed, read_all_notes
 from transforms.parts.work import NumberedPart
@@ -223,8 +223,3 @@ class Work:
 
 def _versions(family: str) -> dict[str, int]:
     return {signal.name: signal.version for signal in family_signals(family)}
-
-
-def open_source(source: Source) -> Folder:
-    """Opens the folder that a source's files lie in."""
-    return open_folder(source.path)

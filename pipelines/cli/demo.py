@@ -17,6 +17,7 @@ from rich.table import Table
 
 from pipelines.cards.examples import draw_examples
 from pipelines.cards.funnel import SourceFunnel, describe_rule, read_funnel, total_dropped
+from pipelines.cli.demo_training import train_demo
 from pipelines.cli.failures import explained
 from pipelines.cli.look import print_story
 from pipelines.cli.options import AsJson, Settings, Threads
@@ -34,6 +35,9 @@ def demo(
     work: Annotated[str, typer.Option(metavar="DIR", help="Work directory.")] = "runs/demo",
     settings: Settings = None,
     threads: Threads = 0,
+    train: Annotated[
+        bool, typer.Option(help="Train a tiny model on the mixture, and evaluate it.")
+    ] = True,
     as_json: AsJson = False,
 ) -> None:
     """Curates the demo data: real photographs and drawings with the noisy texts they came with."""
@@ -45,6 +49,8 @@ def demo(
             run_recipe(release, threads=threads, as_json=as_json)
         if not as_json:
             _show(release)
+        if train:
+            train_demo(folder, demo_data() / "train.toml", quiet=as_json)
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NoReturn
 
 import orjson
 import typer
@@ -26,6 +26,7 @@ from transforms.looking.remedies import find_remedy
 from transforms.looking.rows import RowPlace, find_rows
 from transforms.looking.slicing import (
     Comparison,
+    Outcomes,
     compare_outcomes,
     decide_outcomes,
     mixture_shares,
@@ -258,7 +259,7 @@ def _changed_recipe(work: Work, settings: Sequence[str]) -> Recipe:
     return changed
 
 
-def _decide(work: Work) -> Any:
+def _decide(work: Work) -> Outcomes:
     try:
         return decide_outcomes(work)
     except FileNotFoundError as error:
@@ -328,6 +329,6 @@ def _print_json(values: dict[str, Any]) -> None:
     typer.echo(orjson.dumps(values, option=orjson.OPT_INDENT_2))
 
 
-def _stop(message: str) -> Any:
+def _stop(message: str) -> NoReturn:
     say(message)
     raise typer.Exit(FAILED)

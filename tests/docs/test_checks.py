@@ -63,7 +63,7 @@ def test_known_commands_and_options(tmp_path: Path, app: typer.Typer) -> None:
         "mixwright turns pairs into mixtures; `mixwright look WORK --json` shows one, and\n"
         "`mixwright look --help` says how.\n"
         "```console\n$ mixwright look runs/x --json\n$ make test\n```\n"
-        "`mixwright train RECIPE --anything` `make bench-mix`\n",
+        "`mixwright train RECIPE --anything` `make bench-mix` `make bench-NAME`\n",
     )
 
     assert list(unknown_commands(page, app, TARGETS)) == []

@@ -5,6 +5,8 @@ import re
 import pytest
 
 from docs import route
+from docs.checks import ROOT
+from docs.generate import NOTE
 from docs.route import Drawn, draw_route
 from pipelines.route import ROUTE
 
@@ -27,6 +29,12 @@ def drawn() -> list[Drawn]:
 @pytest.fixture(scope="module")
 def page(drawn: list[Drawn]) -> str:
     return route.page_of(drawn)
+
+
+def test_the_page_is_what_the_pipelines_are(page: str) -> None:
+    written = (ROOT / "docs" / "route.md").read_text(encoding="utf-8")
+
+    assert written == NOTE + page, "run `make docs`"
 
 
 def test_every_stage_is_drawn_with_its_promise(drawn: list[Drawn], page: str) -> None:

@@ -60,6 +60,7 @@ def environment() -> dict[str, str]:
     }
 
 
+@pytest.mark.timeout(900)
 def test_the_tutorial_runs_as_written(tmp_path: Path, environment: dict[str, str]) -> None:
     ran = 0
     for step in read_steps(TUTORIAL.read_text(encoding="utf-8")):

@@ -17,18 +17,17 @@ import pytest
 import tomli_w
 from PIL import Image
 
+from pipelines.cli.demo import connected, demo_data, serve
+from pipelines.cli.run import open_work
 from pipelines.engine import LocalEngine
 from pipelines.jobs import Job, Settings
-from pipelines.recipes import load_recipe, lock_bytes
-from pipelines.route import between
+from pipelines.recipes import load_recipe
+from pipelines.route import ROUTE, between
 from pipelines.run import run_stages
 from schemas import layout
 from schemas.recipe import Recipe
-from storage.folders import open_folder
 from transforms.parts.tables import read_table
 from transforms.work import Work
-
-DEMO = Path(__file__).parents[2] / "examples" / "demo" / "recipe.toml"
 
 Row = dict[str, Any]
 
@@ -77,9 +76,7 @@ def run_route() -> RunRoute:
         reporter: Quiet | None = None,
     ) -> Work:
         resolved = load_recipe(recipe, settings) if isinstance(recipe, Path) else recipe
-        folder = open_folder(str(work))
-        folder.replace(layout.LOCK, lock_bytes(resolved))
-        release = Work(folder, resolved)
+        release = Work(open_work(str(work), resolved), resolved)
         reporter = reporter or Quiet()
         options = Settings(threads=threads, intake=intake, note=reporter.note)
         run_stages(release, between(first, last), LocalEngine(), options, reporter)
@@ -89,10 +86,27 @@ def run_route() -> RunRoute:
 
 
 @pytest.fixture(scope="session")
-def demo(run_route: RunRoute, tmp_path_factory: pytest.TempPathFactory) -> Work:
+def run_demo() -> RunRoute:
+    """Returns a function that runs the demo as `mixwright demo` does, its site served."""
+
+    def run(
+        work: Path, settings: Iterable[str] = (), *, threads: int, data: Path | None = None
+    ) -> Work:
+        data = data or demo_data()
+        recipe = load_recipe(data / "recipe.toml", settings)
+        folder = open_work(str(work), recipe)
+        with serve(data) as place:
+            release = Work(folder, connected(recipe, place))
+            run_stages(release, ROUTE, LocalEngine(), Settings(threads=threads), Quiet())
+        return release
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def demo(run_demo: RunRoute, tmp_path_factory: pytest.TempPathFactory) -> Work:
     """The demo, run once with 4 threads and parts of 500 rows. Never write to it."""
-    work = tmp_path_factory.mktemp("demo") / "work"
-    return run_route(DEMO, work, ["ingest.part_rows=500"], threads=4)
+    return run_demo(tmp_path_factory.mktemp("demo") / "work", ["ingest.part_rows=500"], threads=4)
 
 
 @pytest.fixture(scope="session")

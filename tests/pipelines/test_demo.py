@@ -13,11 +13,10 @@ import pytest
 import webdataset
 
 from pipelines.cards.funnel import read_funnel
+from pipelines.cli.demo import demo_data
 from schemas import layout
 from schemas.shards import Manifest, split_member
 from transforms.work import Work
-
-DEMO_FOLDER = Path(__file__).parents[2] / "examples" / "demo"
 
 Manifests = Callable[[Work], Mapping[str, bytes]]
 RunRoute = Callable[..., Work]
@@ -25,29 +24,27 @@ RunRoute = Callable[..., Work]
 
 def test_every_source_keeps_between_20_and_90_percent(demo: Work) -> None:
     shares = {funnel.source: funnel.kept_share for funnel in read_funnel(demo)}
-    assert shares.keys() == {"photos", "clipart", "gallery"}
+    assert shares.keys() == {"photos", "clipart", "gallery", "site"}
     assert all(0.2 <= share <= 0.9 for share in shares.values()), shares
 
 
 def test_one_thread_and_parts_of_50_rows_give_the_same_bytes(
-    demo: Work, run_route: RunRoute, manifests: Manifests, tmp_path: Path
+    demo: Work, run_demo: RunRoute, manifests: Manifests, tmp_path: Path
 ) -> None:
-    recipe = DEMO_FOLDER / "recipe.toml"
-    other = run_route(recipe, tmp_path / "work", ["ingest.part_rows=50"], threads=1)
+    other = run_demo(tmp_path / "work", ["ingest.part_rows=50"], threads=1)
     assert len(other.parts(*other.intakes())) > len(demo.parts(*demo.intakes()))
-    assert len(manifests(demo)) == 2
+    assert layout.interleaved_manifest("default") in manifests(demo)
     assert manifests(other) == manifests(demo)
 
 
 def test_shuffled_inputs_give_the_same_bytes(
-    demo: Work, run_route: RunRoute, manifests: Manifests, tmp_path: Path
+    demo: Work, run_demo: RunRoute, manifests: Manifests, tmp_path: Path
 ) -> None:
     copy = tmp_path / "demo"
-    shutil.copytree(DEMO_FOLDER, copy, ignore=shutil.ignore_patterns("videos"))
+    shutil.copytree(demo_data(), copy, ignore=shutil.ignore_patterns("videos"))
     _shuffle(copy / "photos.tsv", header=1)
     _shuffle(copy / "clipart.jsonl", header=0)
-    settings = ["ingest.part_rows=500"]
-    other = run_route(copy / "recipe.toml", tmp_path / "work", settings, threads=4)
+    other = run_demo(tmp_path / "work", ["ingest.part_rows=500"], threads=4, data=copy)
     assert manifests(other) == manifests(demo)
 
 
@@ -79,11 +76,9 @@ def load_tars(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
 def test_the_shards_of_a_source_are_read_by_webdataset_datasets_and_tarfile(
     demo: Work, load_tars: Callable[..., datasets.Dataset], name: str
 ) -> None:
-    manifest = Manifest.model_validate_json(demo.folder.read(layout.manifest("default")))
-    (source,) = (source for source in manifest.sources if source.name == name)
-    tars = [demo.folder.locate(shard.path) for shard in source.shards]
+    tars, samples = _shards(demo, layout.manifest("default"), name)
     plain = [key for tar in tars for key in _keys(Path(tar))]
-    assert len(plain) == len(set(plain)) == source.samples
+    assert len(plain) == len(set(plain)) == samples
     assert [one["__key__"] for one in webdataset.WebDataset(tars, shardshuffle=False)] == plain
     loaded = load_tars(tars)
     assert loaded["__key__"][:] == plain
@@ -92,18 +87,23 @@ def test_the_shards_of_a_source_are_read_by_webdataset_datasets_and_tarfile(
     assert all(loaded["txt"])
 
 
-def test_the_mixed_series_is_read_by_webdataset_datasets_and_tarfile(
-    demo: Work, load_tars: Callable[..., datasets.Dataset]
+@pytest.mark.parametrize(
+    ("manifest", "name"),
+    [
+        (layout.manifest("default"), "site"),
+        (layout.interleaved_manifest("default"), "default"),
+        (layout.manifest("held-out"), "clipart"),
+    ],
+    ids=["site", "interleaved", "held out"],
+)
+def test_shards_of_several_formats_are_read_by_webdataset_datasets_and_tarfile(
+    demo: Work, load_tars: Callable[..., datasets.Dataset], manifest: str, name: str
 ) -> None:
-    name = layout.interleaved_manifest("default")
-    manifest = Manifest.model_validate_json(demo.folder.read(name))
-    (series,) = manifest.sources
-    tars = [demo.folder.locate(shard.path) for shard in series.shards]
+    tars, samples = _shards(demo, manifest, name)
     plain = [key for tar in tars for key in _keys(Path(tar))]
-    assert len(plain) == len(set(plain)) == manifest.samples
+    assert len(plain) == len(set(plain)) == samples
     assert [one["__key__"] for one in webdataset.WebDataset(tars, shardshuffle=False)] == plain
-    # Original bytes of several formats: `datasets` takes the columns of the first sample for those
-    # of all others, unless it is told.
+    # `datasets` takes the columns of the first sample for those of all others, unless it is told.
     features = datasets.Features(
         {
             "__key__": datasets.Value("string"),
@@ -115,6 +115,13 @@ def test_the_mixed_series_is_read_by_webdataset_datasets_and_tarfile(
     loaded = load_tars(tars, features)
     assert loaded["__key__"][:] == plain
     assert all((one["jpg"] is None) != (one["webp"] is None) for one in loaded)
+
+
+def _shards(demo: Work, manifest: str, name: str) -> tuple[list[str], int]:
+    """Returns the paths of a source's shards in a manifest, and how many samples they hold."""
+    read = Manifest.model_validate_json(demo.folder.read(manifest))
+    (source,) = (source for source in read.sources if source.name == name)
+    return [demo.folder.locate(shard.path) for shard in source.shards], source.samples
 
 
 def _keys(path: Path) -> list[str]:

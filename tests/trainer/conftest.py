@@ -2,10 +2,12 @@ import hashlib
 import io
 import itertools
 import os
+import struct
 import tarfile
 import tempfile
 
 import cv2
+import google_crc32c
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -201,3 +203,75 @@ def make_recipe(work):
         return TrainRecipe.model_validate(values)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def learned(make_recipe, tmp_path_factory):
+    """The folder of a run that has learned: 120 steps of the tiny model."""
+    # Not above: JAX reads its settings when it is first imported.
+    import jax
+
+    from trainer.train import train
+
+    folder = tmp_path_factory.mktemp("learned")
+    recipe = make_recipe(
+        steps=120,
+        save_every=120,
+        preset="",
+        objectives=[{"kind": "softmax", "scale": 10.0, "mask_duplicates": True, "widths": [32, 8]}],
+        data={"batch_size": 48},
+        optimiser={"learning_rate": 1e-2, "warmup_steps": 10},
+    )
+    train(recipe, folder, devices=jax.devices()[:1])
+    return folder
+
+
+def masked(data):
+    crc = google_crc32c.value(data)
+    rotated = (crc >> 15 | crc << 17) & 0xFFFFFFFF
+    return struct.pack("<I", (rotated + 0xA282EAD8) % 2**32)
+
+
+def varint(value):
+    value %= 2**64
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*out, value])
+
+
+def message(number, data):
+    return varint(number << 3 | 2) + varint(len(data)) + data
+
+
+@pytest.fixture(scope="session")
+def record():
+    """Frames a TFRecord."""
+
+    def frame(data):
+        length = struct.pack("<Q", len(data))
+        return length + masked(length) + data + masked(data)
+
+    return frame
+
+
+@pytest.fixture(scope="session")
+def example():
+    """Encodes a `tf.train.Example` of lists of bytes, of integers, of floats."""
+
+    def encode(features, packed=True):
+        entries = b""
+        for name, values in features.items():
+            if isinstance(values[0], bytes):
+                value = message(1, b"".join(message(1, one) for one in values))
+            elif isinstance(values[0], float):
+                value = message(2, message(1, struct.pack(f"<{len(values)}f", *values)))
+            elif packed:
+                value = message(3, message(1, b"".join(map(varint, values))))
+            else:
+                value = message(3, b"".join(varint(1 << 3) + varint(one) for one in values))
+            entries += message(1, message(1, name.encode()) + message(2, value))
+        return message(1, entries)
+
+    return encode

@@ -31,3 +31,11 @@ def read_cuts(ledger: Folder) -> Cuts:
     """
     values = orjson.loads(ledger.read(CUTS))
     return tuple(Cut(**value) if value is not None else None for value in values)
+
+
+def freeze_cuts(cuts: Cuts) -> Cuts:
+    """Returns the cuts of the first intake that later ones keep: up to a rule that no row reached.
+
+    A rule behind it was reached by no row either, and is searched among the rows that do.
+    """
+    return cuts[: cuts.index(None)] if None in cuts else cuts

@@ -42,8 +42,8 @@ from transforms.fetch.urls import FetchUrl, parse_url
 WINDOW = 16_384
 """Rows that may be read, under way, or done and waiting for an earlier one."""
 
-ROWS_PER_CONNECTION = 16
-"""Rows under way for each connection: most of them may wait for their turn at a host."""
+ROWS_AT_ONCE = 4_096
+"""Rows under way: more than connections, since most of them may wait for their turn at a host."""
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _SUCCESSES = frozenset({200, 203})
@@ -116,8 +116,7 @@ class Fetcher:
             requests: any number; read as they are needed.
             window: how far ahead of the oldest unfinished row to go.
         """
-        at_once = ROWS_PER_CONNECTION * self._settings.connections
-        results = OrderedResults(self._loop, self._fetch, at_once, window)
+        results = OrderedResults(self._loop, self._fetch, ROWS_AT_ONCE, window)
         yield from results.run(requests)
 
     def vet(self, urls: Sequence[str]) -> list[Refusal | None]:

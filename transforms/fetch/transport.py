@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -33,6 +34,9 @@ SPOOL_BYTES = 1 << 20
 """Larger bodies go to disk while they come in."""
 
 MAX_CONNECTION_AGE_S = 300
+
+WATCH_S = 0.25
+"""How often stalled requests are looked for."""
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -92,19 +96,29 @@ class Transport:
         self._multi.setopt(pycurl.M_MAXCONNECTS, settings.connections)
         self._multi.setopt(pycurl.M_PIPELINING, pycurl.PIPE_MULTIPLEX)
         self._idle: list[_Handle] = []
+        self._active: set[_Handle] = set()
+        self._watch_due = 0.0
+        self._is_watched = False
 
     async def send(self, exchange: Exchange) -> Answer:
         """Sends a request and returns the answer, broken or not."""
         handle = self._idle.pop() if self._idle else _Handle(self._settings, self._refuse)
         handle.begin(exchange)
+        answering = self._multi.add_handle(handle.curl)
+        handle.answering = answering
+        self._active.add(handle)
+        if not self._is_watched:
+            self._watch_again()
         code = 0
         try:
-            await self._multi.perform(handle.curl)
+            await answering
         except pycurl.error as error:
             code = error.args[0]
         except asyncio.CancelledError:
             handle.curl.close()
             raise
+        finally:
+            self._active.discard(handle)
         answer = handle.finish(code)
         self._idle.append(handle)
         return answer
@@ -115,16 +129,42 @@ class Transport:
         for handle in self._idle:
             handle.curl.close()
 
+    def _watch_again(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._is_watched = True
+        self._watch_due = loop.time() + WATCH_S
+        loop.call_at(self._watch_due, self._watch)
+
+    def _watch(self) -> None:
+        """Gives up requests that stall: libcurl, which averages the speed, takes seconds longer."""
+        late_s = time.monotonic() - self._watch_due
+        for handle in list(self._active):
+            if late_s > WATCH_S:
+                # The loop stood still: what has come since then is not read yet.
+                handle.excuse(late_s)
+            elif handle.is_stalled():
+                handle.give_up()
+        self._is_watched = False
+        if self._active:
+            self._watch_again()
+
     def _refuse(self, address: Address) -> str:
         return refuse_address(address, self._allowed)
 
 
 class _Handle:
-    """An easy handle of libcurl with what receives its answer; used again and again."""
+    """An easy handle of libcurl with what receives its answer; used again and again.
+
+    Attributes:
+        answering: done when the answer is whole, or broken.
+    """
+
+    answering: asyncio.Future[Any]
 
     def __init__(self, settings: Fetch, refuse: Callable[[Address], str]) -> None:
         self._refuse = refuse
         self._connect_s = settings.deadlines.connect_s
+        self._stall_s = settings.deadlines.stall_s
         self._port_of = settings.port_of
         self.curl = pycurl.Curl()
         for option, value in _fixed_options(settings):
@@ -146,6 +186,8 @@ class _Handle:
         self._body = _Body()
         self._refusal: RefusedError | None = None
         self._enough = False
+        self._began = time.monotonic()
+        self._heard = 0.0
         url, curl = exchange.url, self.curl
         curl.setopt(pycurl.URL, url.text)
         milliseconds = max(1, int(exchange.total_s * 1000))
@@ -157,6 +199,24 @@ class _Handle:
             curl.setopt(pycurl.RESOLVE, [f"+{url.host}:{port}:{pins}"])
             if port != url.port:
                 curl.setopt(pycurl.CONNECT_TO, [f"{url.host}:{url.port}:{url.host}:{port}"])
+
+    def is_stalled(self) -> bool:
+        """Returns whether the other side has been silent for too long, once it was connected to."""
+        heard = self._heard
+        if not heard:
+            sent = self.curl.getinfo(pycurl.PRETRANSFER_TIME_T)
+            heard = self._began + sent / 1e6 if sent else float("inf")
+        return time.monotonic() - heard > self._stall_s
+
+    def excuse(self, seconds: float) -> None:
+        """Leaves so many seconds out of account."""
+        self._began += seconds
+        self._heard += seconds if self._heard else 0.0
+
+    def give_up(self) -> None:
+        """Ends the request as libcurl does when the time is up."""
+        if not self.answering.done():
+            self.answering.set_exception(pycurl.error(pycurl.E_OPERATION_TIMEDOUT, "stalled"))
 
     def finish(self, code: int) -> Answer:
         """Returns the answer once libcurl is done; `code` is its error, 0 for none."""
@@ -208,6 +268,7 @@ class _Handle:
         return socket.socket(address.family, address.socktype, address.protocol)
 
     def _on_header(self, line: bytes) -> int | None:
+        self._heard = time.monotonic()
         self._header_bytes += len(line)
         if self._header_bytes > MAX_HEADER_BYTES:
             error = f"more than {MAX_HEADER_BYTES} bytes of headers"
@@ -231,6 +292,7 @@ class _Handle:
         return None
 
     def _on_body(self, data: bytes) -> int | None:
+        self._heard = time.monotonic()
         self._received += len(data)
         if not self._is_success:
             self._enough = self._received > MAX_IGNORED_BYTES
@@ -312,8 +374,6 @@ def _fixed_options(settings: Fetch) -> list[tuple[int, Any]]:
         # A body that unfolds while it comes in is a bomb; images gain nothing from packing.
         (pycurl.HTTPHEADER, ["Accept-Encoding: identity"]),
         (pycurl.CAINFO, settings.ca_file or certifi.where()),
-        (pycurl.LOW_SPEED_LIMIT, 1),
-        (pycurl.LOW_SPEED_TIME, settings.deadlines.stall_s),
         (pycurl.BUFFERSIZE, 128 << 10),
         (pycurl.MAXLIFETIME_CONN, MAX_CONNECTION_AGE_S),
     ]

@@ -70,9 +70,11 @@ def find_rows(ingest: Folder, files: Sequence[PartFile], query: str) -> Matches:
     return Matches((), 0)
 
 
-def find_cluster(ledger: Folder, files: Sequence[PartFile], cluster_id: str) -> Matches:
-    """Returns the rows of a duplicate cluster."""
-    return _search(ledger, files, "cluster_id", lambda values: pc.equal(values, cluster_id))
+def find_equal(
+    folder: Folder, files: Sequence[PartFile], column: str, value: str | None
+) -> Matches:
+    """Returns the rows of part files that have a value; a null matches none."""
+    return _search(folder, files, column, lambda values: pc.equal(values, value))
 
 
 def _search(folder: Folder, files: Sequence[PartFile], column: str, test: _Test) -> Matches:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -15,12 +14,10 @@ import pyarrow.compute as pc
 
 from schemas.reasons import Reason
 from schemas.recipe import Recipe
-from transforms.decisions.columns import Mask
-from transforms.decisions.cuts import Cuts
-from transforms.decisions.families import read_suppressions
+from transforms.decisions.cuts import Cuts, freeze_cuts
+from transforms.decisions.families import Families, read_suppressions
 from transforms.decisions.ledger import KEPT, name_reasons
 from transforms.decisions.passes import decide
-from transforms.decisions.refusals import Verdict
 from transforms.looking.rows import READS_AT_ONCE
 from transforms.mixtures.weights import normalise_weights
 from transforms.parts.tables import PartFile, list_committed, read_table
@@ -121,30 +118,35 @@ def decide_outcomes(work: Work) -> Outcomes:
     recipe, intakes = work.recipe, work.intakes()
     suppressed = read_suppressions(work.folder)
     outcomes: dict[PartFile, npt.NDArray[np.int8]] = {}
-    earlier: dict[PartFile, pa.Table] = {}
+    families: dict[str, Families] = {}
     frozen: Cuts = ()
     for number, intake in enumerate(intakes):
-        families = work.families(work.parts(*intakes[: number + 1]))
-        read = partial(families.read, recipe=recipe, media=len(suppressed) > 0)
-        files = work.parts(intake)
+        families[intake.name] = work.families(work.parts(*intakes[: number + 1]))
+        clusters = families[intake.name]
+
+        def read(file: PartFile, clusters: Families = clusters) -> pa.Table:
+            own = families[file.part.intake].with_clusters_of(clusters)
+            table = own.read(file, recipe, media=len(suppressed) > 0)
+            # Of an earlier intake, only what is in shards already competes with new rows.
+            earlier = outcomes.get(file)
+            return table if earlier is None else table.filter(pa.array(earlier == 0))
+
+        files = work.parts(*intakes[: number + 1])
         with ThreadPoolExecutor(READS_AT_ONCE) as pool:
             tables = dict(zip(files, pool.map(read, files), strict=True))
         decisions = decide(
-            {file.part: table for file, table in (earlier | tables).items()},
+            {file.part: table for file, table in tables.items()},
             recipe,
             suppressed,
-            {file.part: np.ones(len(table), np.bool_) for file, table in earlier.items()},
+            {file.part: np.ones(len(tables[file]), np.bool_) for file in outcomes},
             frozen,
         )
-        frozen = decisions.cuts if number == 0 else frozen
-        for file, table in tables.items():
+        frozen = freeze_cuts(decisions.cuts) if number == 0 else frozen
+        for file in work.parts(intake):
             verdicts = decisions.verdicts[file.part]
-            reasons = name_reasons(table, recipe.select.rules, verdicts)
+            reasons = name_reasons(tables[file], recipe.select.rules, verdicts)
             codes = pc.add(pc.fill_null(reasons.indices, -1), 1)
             outcomes[file] = codes.to_numpy(zero_copy_only=False).astype(np.int8)
-            if number + 1 < len(intakes):
-                kept: Mask = verdicts == Verdict.SURVIVES
-                earlier[file] = table.filter(pa.array(kept))
     return outcomes
 
 

@@ -78,7 +78,13 @@ def read_states(work: Work) -> list[StageState]:
     local = [_count(family, "", work.local_family(family), everything) for family in _LOCAL]
     shared = {
         family: [
-            _count(family, intake.name, work.global_family(family, known), own)
+            # Clusters reach over all intakes so far; counts are only asked for by the new one.
+            _count(
+                family,
+                intake.name,
+                work.global_family(family, known),
+                known if family == "dedupe/exact" else own,
+            )
             for intake, own, known in zip(intakes, parts, upto, strict=True)
         ]
         for family in _SHARED

@@ -22,7 +22,7 @@ from transforms.decisions.cuts import read_cuts
 from transforms.decisions.quantiles import Cut
 from transforms.decisions.refusals import OK, Verdict
 from transforms.decisions.rules import decide_rows
-from transforms.looking.rows import READS_AT_ONCE, RowPlace, find_cluster
+from transforms.looking.rows import READS_AT_ONCE, RowPlace, find_equal
 from transforms.parts.tables import list_committed, read_table
 from transforms.shards.commit import committed_names
 from transforms.verifying.series import EVENTS_FILE
@@ -141,7 +141,7 @@ def tell(work: Work, place: RowPlace) -> Story:
         place=place,
         decision=decision,
         rules=rules,
-        cluster=tuple(_read_cluster(work, place, (decision or {}).get("cluster_id"))),
+        cluster=tuple(_read_cluster(work, place, decision)),
         shard=shard,
         event=event,
     )
@@ -203,25 +203,34 @@ def _outcome(
     return "pass" if verdict == Verdict.SURVIVES else "drop"
 
 
-def _read_cluster(work: Work, place: RowPlace, cluster_id: str | None) -> Iterator[ClusterMember]:
-    """Yields the other rows of a cluster, of all intakes that have been decided."""
-    if cluster_id is None:
+def _read_cluster(
+    work: Work, place: RowPlace, decision: dict[str, Any] | None
+) -> Iterator[ClusterMember]:
+    """Yields the other rows of a row's cluster, of all intakes that have been decided."""
+    if decision is None or decision["cluster_id"] is None:
         return
+    others: dict[RowPlace, Folder] = {}
     for intake, ledger in work.ledgers().items():
-        files = [file for file in list_committed(ledger).values() if file.part.intake == intake]
-        for other in find_cluster(
-            ledger, sorted(files, key=lambda file: file.part), cluster_id
-        ).places:
-            if other != place:
-                columns = ["sample_id", "source", "locator"]
-                row = read_table(work.ingest, other.file.name, columns).slice(other.row, 1)
-                decided = read_table(ledger, other.file.name, ["decision", "reason"])
-                outcome = decided.slice(other.row, 1).to_pylist()[0]
-                yield ClusterMember(
-                    **row.to_pylist()[0],
-                    decision=outcome["reason"] or outcome["decision"],
-                    place=other,
-                )
+        committed = (file for file in list_committed(ledger).values() if file.part.intake == intake)
+        files = sorted(committed, key=lambda file: file.part)
+        # A keeper of an earlier intake may have been alone then, without a cluster.
+        for column, value in (
+            ("cluster_id", decision["cluster_id"]),
+            ("sample_id", decision["keeper_id"]),
+        ):
+            for other in find_equal(ledger, files, column, value).places:
+                others[other] = ledger
+    for other, ledger in others.items():
+        if other == place:
+            continue
+        row = read_table(work.ingest, other.file.name, ["sample_id", "source", "locator"])
+        outcome = read_table(ledger, other.file.name, ["decision", "reason"])
+        (decided,) = outcome.slice(other.row, 1).to_pylist()
+        yield ClusterMember(
+            **row.slice(other.row, 1).to_pylist()[0],
+            decision=decided["reason"] or decided["decision"],
+            place=other,
+        )
 
 
 def _find_in_shards(

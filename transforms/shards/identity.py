@@ -37,7 +37,7 @@ def kept_splits(columns: pa.Table, ledger: pa.Table, split: Split) -> dict[str, 
         split: which splits there are.
     """
     names = ledger["split"].cast(pa.string())
-    found = {}
+    found: dict[str, KeptSplit] = {}
     for name in split.names:
         rows = columns.filter(pc.fill_null(pc.equal(names, name), False))
         found[name] = KeptSplit(len(rows), rows_digest(rows))

@@ -12,7 +12,7 @@ from schemas import layout
 from schemas.recipe import SplitName
 from storage.folders import Folder
 from transforms.decisions.cuts import CUTS, read_cuts
-from transforms.decisions.families import read_suppressions
+from transforms.decisions.families import CLUSTER_FAMILY, read_suppressions
 from transforms.measure.threads import decoding_pool
 from transforms.parts.tables import list_committed
 from transforms.verifying.columns import check_columns
@@ -56,13 +56,19 @@ def _verify(work: Work, pool: Executor) -> Iterator[Finding]:
     yield tally.finding(Check.ROWS, "no intake is sealed yet")
     tally = Tally()
     for number, intake in enumerate(intakes):
-        families = work.families(work.parts(*intakes[: number + 1])).families
+        known = work.parts(*intakes[: number + 1])
+        families = work.families(known).families
         begun = {
             family: folder
             for family, folder in families.items()
             if _begun(folder, family, family.partition("/")[0], reached, Check.COLUMNS, tally)
         }
-        tally.add(check_columns(work.ingest, begun, work.parts(intake), pool))
+        own = work.parts(intake)
+        tally.add(check_columns(work.ingest, begun, own, pool))
+        # Clusters reach over all intakes so far.
+        clusters = {name: begun[name] for name in begun.keys() & {CLUSTER_FAMILY}}
+        earlier = sorted(set(known) - set(own), key=lambda file: file.part)
+        tally.add(check_columns(work.ingest, clusters, earlier, pool))
     yield tally.finding(Check.COLUMNS, _NOT_YET)
     yield check_media(work.ingest, files, pool).finding(Check.MEDIA, "no media are stored")
     books, whole = _check_ledgers(work, intakes, reached, pool)

@@ -16,6 +16,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from schemas.shards import Manifest
+from storage.folders import open_folder
 from trainer.loader.batch import Batch
 from trainer.loader.errors import Defect, ShardError, TooManyBadSamplesError
 from trainer.loader.loader import Loader
@@ -443,6 +444,23 @@ def test_a_cache_too_small_for_two_windows_is_refused(
         options = make_options(10, cache=tmp_path / "cache", cache_bytes=100_000, **given)
         with pytest.raises(ValueError, match=message):
             Loader(mixture, options)
+
+
+def test_a_mixture_in_a_bucket_gives_the_same_batches(
+    build: Callable[..., Any], tmp_path: Path, gcs_bucket: str
+) -> None:
+    work = build({"a": [20] * 3})
+    bucket = open_folder(f"{gcs_bucket}/work")
+    for path in work.root.rglob("*"):
+        if path.is_file():
+            bucket.create(path.relative_to(work.root).as_posix(), path.read_bytes())
+    options = make_options(10, cache=tmp_path / "cache", window=1)
+    with (
+        open_loader(work, 10, window=1) as near,
+        Loader(open_mixture(bucket.uri, "m"), options) as far,
+    ):
+        for batch in far.iterate(0, 7):
+            assert_same(batch, near.batch(batch.step))
 
 
 class FarFolder:

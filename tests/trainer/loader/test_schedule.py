@@ -85,8 +85,8 @@ def test_one_epoch_of_a_proportional_mixture_is_every_sample_once() -> None:
 
 
 @given(
-    counts=st.lists(st.integers(1, 400), min_size=1, max_size=6),
-    batch=st.integers(1, 20),
+    counts=st.lists(st.integers(1, 150), min_size=1, max_size=5),
+    batch=st.integers(2, 20),
     epochs=st.sampled_from([0.5, 1.0, 2.5]),
     single=st.booleans(),
 )

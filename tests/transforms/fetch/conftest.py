@@ -320,7 +320,7 @@ def settings() -> Fetch:
         contact="crawl@example.org",
         allow_networks=("127.0.0.1/32",),
         max_bytes=1 << 20,
-        deadlines=Deadlines(dns_s=1, connect_s=0.5, stall_s=1, total_s=0.8),
+        deadlines=Deadlines(dns_s=2, connect_s=2, stall_s=2, total_s=2),
         politeness=Politeness(
             requests_per_s=1e6, burst=1_000_000, connections=100, breaker_failures=0
         ),

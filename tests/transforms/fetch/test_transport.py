@@ -3,13 +3,14 @@ from __future__ import annotations
 import asyncio
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from ipaddress import ip_address
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from schemas.fetch import Fetch
+from schemas.fetch import Deadlines, Fetch
 from schemas.reasons import Reason
 from transforms.fetch.fetcher import Fetcher
 from transforms.fetch.records import FetchRequest
@@ -102,13 +103,15 @@ def test_http2_shares_connections(
     assert http2_server.connections < 5
 
 
-def send(settings: Fetch, url: str, pinned: str) -> Answer:
+def send(settings: Fetch, url: str, pinned: str, total_s: float = 1.0) -> Answer:
     async def run() -> Answer:
         transport = Transport(settings)
         parsed = parse_url(url)
         try:
             return await transport.send(
-                Exchange(parsed, [ip_address(pinned)], 1.0, 1 << 20, lambda status, headers: None)
+                Exchange(
+                    parsed, [ip_address(pinned)], total_s, 1 << 20, lambda status, headers: None
+                )
             )
         finally:
             await transport.close()
@@ -125,6 +128,43 @@ def test_no_socket_is_opened_to_a_refused_address(server: HostileServer, setting
         assert answer.refusal is not None
         assert answer.refusal.refusal.reason is Reason.FETCH_FAILED_BLOCKED_ADDRESS
     assert server.connections == 0
+
+
+async def _part_then_silence(request: Any) -> bytes:
+    request.writer.write(request.image(bytes(100_000))[:5_000])
+    await asyncio.sleep(60)
+    return b""
+
+
+@pytest.mark.parametrize("path", ["/silence", "/part"])
+def test_silence_ends_before_the_total_deadline(
+    server: HostileServer, settings: Fetch, path: str
+) -> None:
+    server.routes["/part"] = _part_then_silence
+    patient = settings.model_copy(update={"deadlines": Deadlines(stall_s=1, total_s=30)})
+    start = time.monotonic()
+    answer = send(patient, server.url(path), "127.0.0.1", total_s=30)
+    assert 1 <= time.monotonic() - start < 4
+    assert answer.refusal is not None
+    assert answer.refusal.refusal.reason is Reason.FETCH_FAILED_TIMEOUT
+
+
+def test_a_caller_that_takes_its_time_is_no_stall(server: HostileServer, settings: Fetch) -> None:
+    async def late(request: Any) -> bytes:
+        await asyncio.sleep(0.5)
+        return request.image(bytes.fromhex("ffd8ff") + bytes(100))
+
+    server.routes["/late"] = late
+    free = settings.consent.model_copy(update={"tdm": False})
+    patient = settings.model_copy(
+        update={"deadlines": Deadlines(stall_s=1, total_s=30), "consent": free}
+    )
+    with Fetcher(patient) as fetcher:
+        urls = [server.url("/ok.jpg"), *[server.url("/late")] * 5]
+        results = fetcher.fetch(map(FetchRequest, urls))
+        assert next(results).refusal is None
+        time.sleep(2)
+        assert [result.refusal for result in results] == [None] * 5
 
 
 def test_large_bodies_come_whole_through_the_disk(

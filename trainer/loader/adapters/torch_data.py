@@ -10,6 +10,7 @@ where Python itself is the limit.
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -36,9 +37,10 @@ class StepDataset:
         """Sets up a dataset; see `Loader`."""
         self._given = (mixture, options, tokenize)
         self._loader: Loader | None = None
+        self._process = 0
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"_given": self._given, "_loader": None}
+        return {"_given": self._given, "_loader": None, "_process": 0}
 
     def __len__(self) -> int:
         """Number of steps; without an end, as many as Python can count."""
@@ -51,7 +53,9 @@ class StepDataset:
     @property
     def loader(self) -> Loader:
         """The loader of this process."""
-        if self._loader is None:
+        # Threads do not survive the fork that makes a worker.
+        if self._loader is None or self._process != os.getpid():
+            self._process = os.getpid()
             mixture, options, tokenize = self._given
             self._loader = Loader(mixture, options, tokenize=tokenize)
         return self._loader

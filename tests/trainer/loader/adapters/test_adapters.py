@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import multiprocessing
 import pickle
 from collections.abc import Callable
 from functools import partial
@@ -43,6 +44,19 @@ def test_steps_are_items_and_survive_pickling(loader: Loader) -> None:
         steps[1]["keys"],
         steps[3]["keys"],
     ]
+
+
+def test_a_forked_worker_gets_a_loader_of_its_own(loader: Loader) -> None:
+    steps = StepDataset(loader.mixture, OPTIONS)
+    expected = steps[1]["keys"]
+    context = multiprocessing.get_context("fork")
+    receive, send = context.Pipe(duplex=False)
+    # Forked with the parent's loader, whose threads are not.
+    child = context.Process(target=lambda: send.send(steps[1]["keys"]))
+    child.start()
+    assert receive.poll(30)
+    assert receive.recv() == expected
+    child.join()
 
 
 def test_torch_loads_the_steps_in_order_with_any_workers(loader: Loader) -> None:
