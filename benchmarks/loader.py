@@ -49,9 +49,9 @@ from trainer.loader.options import ImageOptions, LoaderOptions, Sampling
 SIDE = 224
 BATCH = 128
 ROUNDS = 5
-SHARDS = 8
-SAMPLES = {256: 2048, 512: 1024}
-"""Samples of the mixture by short side in pixels: a second and a half of one core."""
+SHARDS = 2
+SAMPLES = {256: 1024, 512: 512}
+"""Samples of the mixture by short side in pixels: about a second of one core."""
 
 DISTINCT = 128
 """Different images; more samples repeat their bytes."""

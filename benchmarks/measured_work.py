@@ -24,7 +24,6 @@ from transforms.work import Intake, Work
 PART_ROWS = 10_000
 SOURCES = ("web", "art")
 
-# Twenty signals: with those that choose keepers, as many as a full recipe looks at.
 RULES = (
     ("image.mime", "in [image/jpeg, image/png, image/webp]", "image_format"),
     ("image.short_side_px", "> 200", "image_too_small"),
@@ -44,21 +43,19 @@ RULES = (
     ("text.repetition", "<= 0.5", "text_repetition"),
     ("text.capital_share", "<= 0.9", "text_capitals"),
 )
-"""With the three more that `dedupe.prefer` reads (width, height, URLs; confidence), 21 signals."""
+"""With the four more that `dedupe.prefer` reads, 21 signals."""
 
-QUANTILE = ("image.megapixels", "top 60%", "image_too_small")
-"""An exact cut over all surviving rows."""
+MIMES = (0.8, 0.15, 0.05)
 
 
-def make_recipe(quantile: bool = False) -> Recipe:
+def make_recipe() -> Recipe:
     """Returns the recipe of the rules above."""
-    rules = [*RULES, *([QUANTILE] if quantile else [])]
     return Recipe.model_validate(
         {
             "name": "measured",
             "sources": [{"type": "folder", "name": name, "path": name} for name in SOURCES],
             "select": {
-                "rules": [{"signal": one, "keep": keep, "reason": why} for one, keep, why in rules]
+                "rules": [{"signal": one, "keep": keep, "reason": why} for one, keep, why in RULES]
             },
         }
     )
@@ -143,7 +140,7 @@ def _clusters(ids: list[str], random: np.random.Generator) -> pa.Table:
 def _signals(family: str, ids: list[str], random: np.random.Generator) -> pa.Table:
     rows = len(ids)
     drawn: dict[str, Any] = {
-        "image.mime": random.choice(["image/jpeg", "image/png", "image/gif"], rows, p=[0.8, 0.15, 0.05]),
+        "image.mime": random.choice(["image/jpeg", "image/png", "image/gif"], rows, p=MIMES),
         "image.short_side_px": random.lognormal(6.2, 0.6, rows).astype(np.int32),
         "image.aspect_ratio": 1 + random.exponential(0.5, rows),
         "image.bytes": random.lognormal(10.5, 1, rows),

@@ -29,7 +29,7 @@ Digests = Callable[..., dict[str, str]]
 def started(work: Path) -> Iterator[subprocess.Popen[bytes]]:
     """Starts `mixwright demo` in a process of its own, which ends with the body."""
     command = [sys.executable, "-m", "pipelines.cli.main", "demo", "--work", str(work)]
-    command += ["--set", "ingest.part_rows=500"]
+    command += ["--set", "ingest.part_rows=500", "--no-train", "--json"]
     with subprocess.Popen(
         command, cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     ) as process:

@@ -29,7 +29,7 @@ def write_split(tmp_path, record, example):
         folder.mkdir(parents=True)
         records = []
         for number, (colour, labels) in enumerate(images):
-            pixels = np.full((20, 30, 3), colour, np.uint8)[:, :, ::-1]
+            pixels = np.full((20, 30, 3), colour or 0, np.uint8)[:, :, ::-1]
             data = cv2.imencode(".png", pixels)[1].tobytes() if colour else b"no image"
             features = {"image_bytes": [data], "class_id": labels, "key": [b"%d" % number]}
             records.append(record(example(features)))
@@ -42,24 +42,24 @@ def write_split(tmp_path, record, example):
     return write
 
 
-RED, ROSE, GREEN, BLUE = (200, 0, 0), (200, 20, 20), (0, 200, 0), (0, 0, 200)
+RED, ROSE, PINK = (200, 0, 0), (200, 20, 20), (200, 60, 60)
+GREEN, BLUE = (0, 200, 0), (0, 0, 200)
 
 
 def test_hits_need_label_and_domain_in_one_index(write_split):
     # cars asks itself; met asks an index of its own, whose label 7 is not that of cars.
     write_split("cars", "test", [(RED, [7]), (ROSE, [7]), (GREEN, [8]), (BLUE, [8])], files=2)
     write_split("met", "test", [(RED, [7]), (BLUE, [9])])
-    folder = write_split("met", "index", [(ROSE, [7]), (BLUE, [9]), (GREEN, [9])])
+    folder = write_split("met", "index", [(PINK, [7]), (BLUE, [9]), (GREEN, [9])])
     report = uned_report(MeanColour(), "query", SIDE, folder, "test")
     assert report["index"] == 7
     cars, met = report["domains"]["cars"], report["domains"]["met"]
-    assert cars["queries"] == 4
-    # ROSE finds met's equal image first, which has its label but not its domain.
-    assert cars["R@1"] == 1 / 4
-    # RED of met is nearer to RED of cars; BLUE ties with BLUE of cars, and misses come first.
-    assert met["R@1"] == 0
-    assert met["queries"] == 2
-    assert report["mean"]["R@1"] == 1 / 8
+    # RED and ROSE find each other; GREEN and BLUE find the equal images of met.
+    assert cars == {"R@1": 2 / 4, "mMP@5": 2 / 4, "queries": 4, "skipped": 0}
+    # RED finds that of cars, of its label but not its domain. BLUE finds its answer and that of cars
+    # at one score: misses come first.
+    assert met == {"R@1": 0, "mMP@5": 1 / 4, "queries": 2, "skipped": 0}
+    assert report["mean"] == {"R@1": 1 / 4, "mMP@5": 3 / 8}
 
 
 def test_a_query_with_several_labels_takes_any_of_them():

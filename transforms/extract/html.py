@@ -25,6 +25,8 @@ MAX_IMAGES = 10_000
 CONTEXT_CHARACTERS = 300
 """Of the text before an image, and of the text after it, so much is its context."""
 
+MAX_CAPTION_TEXTS = 50
+MAX_CAPTION_CHARACTERS = 2_000
 MAX_SOURCES = 20
 MAX_DEPTH = 8
 """A caption is at most so many elements above its text, a figure above its image."""
@@ -138,7 +140,7 @@ def _images(root: LexborNode, base: str, language: str | None) -> Iterator[PageI
         texts = [
             (TextRole.ALT, alt),
             (TextRole.TITLE, attributes.get("title", "")),
-            (TextRole.TITLE, " ".join(caption)),
+            (TextRole.TITLE, " ".join(caption)[:MAX_CAPTION_CHARACTERS]),
             (TextRole.CONTEXT, _context(content.words, at)),
         ]
         yield PageImage(url, _raw_texts(texts, language))
@@ -183,11 +185,17 @@ def _add_text(content: _Content, node: LexborNode) -> None:
     text = _squeeze(node.text())
     caption = _above(node, "figcaption")
     if caption is None:
+        # Its ends are all that any context shows; whole, it would be joined for every image.
+        if len(text) > 2 * CONTEXT_CHARACTERS:
+            text = f"{text[:CONTEXT_CHARACTERS]} {text[-CONTEXT_CHARACTERS:]}"
         content.words.append(text)
         return
     figure = _above(caption, "figure")
-    if figure is not None:
-        content.captions.setdefault(figure.mem_id, []).append(text)
+    if figure is None:
+        return
+    said = content.captions.setdefault(figure.mem_id, [])
+    if len(said) < MAX_CAPTION_TEXTS:
+        said.append(text[:MAX_CAPTION_CHARACTERS])
 
 
 def _above(node: LexborNode, tag: str) -> LexborNode | None:
