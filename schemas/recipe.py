@@ -92,7 +92,13 @@ class TableSource(_Source):
 
 
 class TextPairSource(_Source):
-    """Parquet, CSV, TSV or JSONL whose rows are a query, a passage and optional negatives."""
+    """Parquet, CSV, TSV or JSONL whose rows are a query, a passage and optional negatives.
+
+    Attributes:
+        query_column, passage_column: the query, which is the primary text, and its positive.
+        negatives_column: hard negatives: a list, or JSON that is one.
+        id_column: column that names a row; the digest of its texts where empty.
+    """
 
     type: Literal["text_pairs"]
     query_column: str = "query"
@@ -305,6 +311,8 @@ class TrainView(_Model):
 
     Attributes:
         short_side: the image is scaled down to this many pixels on its short side; never up.
+        format: of the encoded view.
+        quality: of its encoder, 1 to 100.
     """
 
     short_side: int = Field(ge=16, le=4096)
@@ -328,6 +336,7 @@ class Mixture(_Model):
     """A weighted choice of sources.
 
     Attributes:
+        name: names the mixture's folder below `mix/`.
         split: which samples it has.
         weights: by source; sources that are not named are not in the mixture. Empty: all sources,
             in proportion to their samples.
@@ -344,7 +353,13 @@ class Mixture(_Model):
 
 
 class Card(_Model):
-    """What people read about the release."""
+    """What people read about the release.
+
+    Attributes:
+        title: of the report; the recipe's name where empty.
+        description: a sentence or two below the title.
+        licence: of the release as a whole.
+    """
 
     title: str = ""
     description: str = ""
@@ -355,6 +370,8 @@ class Recipe(_Model):
     """A whole recipe; see the attributes of each section.
 
     Attributes:
+        name: names the recipe, and its work directory where none is given.
+        sources: where samples come from.
         seed: seed of every keyed hash.
     """
 

@@ -58,7 +58,14 @@ def check_key(key: str) -> None:
 
 
 class ShardText(BaseModel):
-    """One text of a sample, with where it came from."""
+    """One text of a sample, with where it came from.
+
+    Attributes:
+        role: what it is to the sample.
+        text: the text.
+        lang: its language, as the source states it.
+        model, prompt_id, media_id: of a synthetic text, what made it, from which prompt and image.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -83,6 +90,8 @@ class ShardSample(BaseModel):
         query_id, positive_id: content ids of the query and of the positive: equal ids are the same
             content, so that a trainer can mask false negatives.
         cluster_id: duplicate cluster; None where the sample has no duplicate.
+        licence, attribution: as the source states them.
+        meta: further fields of the source.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -104,7 +113,14 @@ class ShardSample(BaseModel):
 
 
 class Shard(BaseModel):
-    """One tar of a mixture. Paths are relative to the work directory."""
+    """One tar of a mixture.
+
+    Attributes:
+        path, index: the tar and its index, relative to the work directory.
+        samples: samples in the tar.
+        bytes: size of the tar.
+        sha256, index_sha256: digests of the two files.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -120,7 +136,10 @@ class MixtureSource(BaseModel):
     """One source of a mixture: its weight among the others, and its shards in order.
 
     Attributes:
+        name: of the source.
         weight: share of the mixture's samples, normalised so that all weights sum to 1.
+        samples: samples in its shards.
+        shards: its tars, in the order of rank.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -139,6 +158,8 @@ class Manifest(BaseModel):
         mixture: name of the mixture.
         recipe_digest: digest of the resolved recipe, without work path, part size, threads, runner.
         seed: seed of every keyed hash.
+        layout: whether a reader mixes the sources by their weights, or finds them mixed.
+        samples: samples of all sources.
         sources: in the order of the recipe. A mixture with `layout = "interleaved"` has one, named
             after the mixture, whose shards hold the samples of all sources already mixed.
         merkle_root: root over the sha256 of every shard and index, in order.

@@ -79,6 +79,26 @@ EVENTS = pa.schema(
     ]
 )
 
+EVIDENCE = pa.schema(
+    [
+        pa.field("url", pa.string(), nullable=False),
+        pa.field("final_url", pa.string(), nullable=False),
+        pa.field("fetched_at", pa.timestamp("ms", tz="UTC")),
+        pa.field("status", pa.int16(), nullable=False),
+        pa.field("headers", pa.map_(pa.string(), pa.string()), nullable=False),
+        pa.field("http_version", pa.string(), nullable=False),
+        pa.field("attempts", pa.int8(), nullable=False),
+        pa.field("received", pa.int64(), nullable=False),
+        pa.field("dns_s", pa.float32(), nullable=False),
+        pa.field("connect_s", pa.float32(), nullable=False),
+        pa.field("wait_s", pa.float32(), nullable=False),
+        pa.field("transfer_s", pa.float32(), nullable=False),
+        pa.field("polite_s", pa.float32(), nullable=False),
+        pa.field("reason", pa.string()),
+        pa.field("transient", pa.bool_(), nullable=False),
+    ]
+)
+
 PARTS = pa.schema(
     [
         pa.field("part", pa.string(), nullable=False),
@@ -170,6 +190,28 @@ TABLES: dict[str, TableInfo] = {
             "row_digest": "Digest of everything that the row says, for repeated ids and shards.",
             "status": "`ok`, or the reason why the input cannot be used.",
             "error": "More about that reason, for people; else empty.",
+        },
+    ),
+    "evidence": TableInfo(
+        schema=EVIDENCE,
+        path="evidence/<source>/<intake>/<part>.v<version>.parquet",
+        row="one input of a part whose media are fetched; in no digest",
+        columns={
+            "url": "The URL as the source writes it; empty where nothing had to be fetched.",
+            "final_url": "What answered in the end; empty where nothing was asked.",
+            "fetched_at": "When the last request was sent; null where none was.",
+            "status": "HTTP status of the last answer; 0 where there was none.",
+            "headers": "Consent headers of the last answer, as received.",
+            "http_version": "`1.1` or `2`; empty where nothing answered.",
+            "attempts": "Tries of the last run that asked.",
+            "received": "Bytes of the body.",
+            "dns_s": "Seconds of the last try: the address look-up.",
+            "connect_s": "Seconds of the last try: TCP and TLS.",
+            "wait_s": "Seconds of the last try: from the request to the first byte.",
+            "transfer_s": "Seconds of the last try: from the first byte to the last.",
+            "polite_s": "Seconds for which the host's rate and pauses made it wait.",
+            "reason": "Why no media came; null where they did.",
+            "transient": "Whether trying again later may help.",
         },
     ),
     "ingest parts": TableInfo(

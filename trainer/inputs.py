@@ -44,7 +44,7 @@ def open_inputs(recipe: TrainRecipe) -> Mixture:
     except (FileNotFoundError, StorageError) as error:
         raise InputError(
             f"there is no mixture {recipe.data.mixture!r} in {recipe.data.work} ({error}); run "
-            "`mixwright mix`, or name its work directory"
+            "`mixwright run`, or name its work directory"
         ) from error
     except ValueError as error:
         raise InputError(str(error)) from error

@@ -23,6 +23,9 @@ from schemas.recipe import Recipe
 from storage.folders import Folder, open_folder
 from transforms.work import Work
 
+_LEFT_OVER_S = 24 * 3600.0
+"""Temporary files that have not been written to for so long were left by a process that died."""
+
 _STAGE_NAMES = ", ".join(STAGES)
 
 
@@ -88,6 +91,7 @@ def open_work(uri: str, recipe: Recipe) -> Folder:
                 f"{folder.uri} is the work directory of the recipe {owner.name!r}, not of "
                 f"{recipe.name!r}; choose another with --work"
             )
+    folder.sweep(_LEFT_OVER_S)
     lock = lock_bytes(recipe)
     if not folder.exists(layout.LOCK) or folder.read(layout.LOCK) != lock:
         folder.replace(layout.LOCK, lock)

@@ -37,12 +37,12 @@ class Mixture:
             if counted != source.samples:
                 raise ValueError(
                     f"mixture {manifest.mixture!r}: source {source.name!r} has {source.samples} "
-                    f"samples, its shards {counted}; run `mixwright mix` again"
+                    f"samples, its shards {counted}; run `mixwright run` again"
                 )
         if merkle_root(shard_leaves(manifest.sources)) != manifest.merkle_root:
             raise ValueError(
                 f"mixture {manifest.mixture!r}: the shards are not those of its Merkle root "
-                f"{manifest.merkle_root}; the manifest was edited: run `mixwright mix` again"
+                f"{manifest.merkle_root}; the manifest was edited: run `mixwright run` again"
             )
         if not any(source.samples for source in manifest.sources):
             raise ValueError(
@@ -76,6 +76,6 @@ def open_mixture(uri: str, name: str) -> Mixture:
         )
         raise ValueError(
             f"{folder.locate(path)} is no manifest of a mixture ({problems}); "
-            "run `mixwright mix` again, with the version that will train"
+            "run `mixwright run` again, with the version that will train"
         ) from error
     return Mixture(manifest, folder, folder)

@@ -124,7 +124,7 @@ def check_balance(inputs: Mapping[str, int], counts: Mapping[Outcome, int]) -> N
     if wrong:
         raise UnbalancedBooksError(
             f"the books do not balance: {'; '.join(wrong)}. A part's ledger is missing, stale or "
-            "counted twice: remove it and run `mixwright select` again"
+            "counted twice: remove it and run `mixwright run` again"
         )
 
 

@@ -7,36 +7,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from schemas.tables import EVIDENCE
 from transforms.fetch.diagnosis import PHASES, FetchTotals, host_class
 from transforms.fetch.records import Evidence, FetchResult
 from transforms.fetch.urls import parse_url
-
-_SECONDS = pa.float32()
-
-EVIDENCE = pa.schema(
-    [
-        pa.field("url", pa.string(), nullable=False),
-        pa.field("final_url", pa.string(), nullable=False),
-        pa.field("fetched_at", pa.timestamp("ms", tz="UTC")),
-        pa.field("status", pa.int16(), nullable=False),
-        pa.field("headers", pa.map_(pa.string(), pa.string()), nullable=False),
-        pa.field("http_version", pa.string(), nullable=False),
-        pa.field("attempts", pa.int8(), nullable=False),
-        pa.field("received", pa.int64(), nullable=False),
-        pa.field("dns_s", _SECONDS, nullable=False),
-        pa.field("connect_s", _SECONDS, nullable=False),
-        pa.field("wait_s", _SECONDS, nullable=False),
-        pa.field("transfer_s", _SECONDS, nullable=False),
-        pa.field("polite_s", _SECONDS, nullable=False),
-        pa.field("reason", pa.string()),
-        pa.field("transient", pa.bool_(), nullable=False),
-    ]
-)
-"""One row per input, in the order of the part: empty where nothing had to be fetched.
-
-`fetched_at` is null where nothing was asked; `reason` is null where the media came; `transient`
-says that trying again may help.
-"""
 
 Row = dict[str, Any]
 

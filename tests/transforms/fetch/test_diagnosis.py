@@ -3,8 +3,9 @@ from __future__ import annotations
 import pytest
 
 from schemas.reasons import Reason
+from schemas.tables import EVIDENCE
 from transforms.fetch.diagnosis import FetchTotals, advice, describe, total
-from transforms.fetch.evidence import EVIDENCE, evidence_row, evidence_table
+from transforms.fetch.evidence import evidence_row, evidence_table
 from transforms.fetch.records import Evidence, FetchResult, Refusal, Timings
 
 
