@@ -16,6 +16,8 @@ from pipelines.cards.funnel import read_funnel
 from pipelines.cli.demo import demo_data
 from schemas import layout
 from schemas.shards import Manifest, split_member
+from transforms.verifying.findings import Check
+from transforms.verifying.verify import verify
 from transforms.work import Work
 
 Manifests = Callable[[Work], Mapping[str, bytes]]
@@ -26,6 +28,24 @@ def test_every_source_keeps_between_20_and_90_percent(demo: Work) -> None:
     shares = {funnel.source: funnel.kept_share for funnel in read_funnel(demo)}
     assert shares.keys() == {"photos", "clipart", "gallery", "site"}
     assert all(0.2 <= share <= 0.9 for share in shares.values()), shares
+
+
+def test_what_the_funnel_keeps_is_what_the_shards_hold(demo: Work) -> None:
+    kept = {funnel.source: funnel.kept for funnel in read_funnel(demo)}
+    counted = dict.fromkeys(kept, 0)
+    for series in demo.series():
+        names = [entry.name for entry in series.folder.list() if entry.name.endswith(".tar")]
+        counted[series.source] += sum(
+            len(_keys(Path(series.folder.locate(name)))) for name in names
+        )
+    assert counted == kept
+
+
+def test_everything_that_the_demo_leaves_is_verified(demo: Work) -> None:
+    findings = list(verify(demo, threads=2))
+    assert [finding.check for finding in findings] == list(Check)
+    assert [str(one) for finding in findings for one in finding.problems] == []
+    assert all(finding.passed and not finding.failed for finding in findings), findings
 
 
 def test_one_thread_and_parts_of_50_rows_give_the_same_bytes(

@@ -19,6 +19,7 @@ from schemas.shards import Manifest
 from storage.folders import open_folder
 from transforms.decisions.cuts import read_cuts
 from transforms.ingest.inputs import SourceError
+from transforms.verifying.verify import verify
 from transforms.work import Work
 
 Row = dict[str, Any]
@@ -152,6 +153,12 @@ def test_the_cut_of_the_first_intake_stays(release: Release, decided: dict[str, 
     assert kept == {f"first/{number}" for number in range(12, 24)} | wide
     assert decided["second/205"]["reason"] == Reason.IMAGE_TOO_SMALL
     assert decided["second/copy of 3"]["reason"] == Reason.IMAGE_TOO_SMALL
+
+
+def test_a_release_of_two_intakes_is_verified(release: Release) -> None:
+    findings = list(verify(release.work, threads=2))
+    assert [str(one) for finding in findings for one in finding.problems] == []
+    assert all(finding.passed and not finding.failed for finding in findings), findings
 
 
 def test_a_run_without_new_inputs_takes_nothing_in_and_says_so(

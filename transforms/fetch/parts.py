@@ -15,6 +15,7 @@ from storage.folders import Folder, open_folder
 from transforms.fetch.consent import OptOut
 from transforms.fetch.evidence import Row, evidence_row, evidence_table
 from transforms.fetch.fetcher import Fetcher
+from transforms.fetch.img2dataset import Img2DatasetFetcher
 from transforms.fetch.read import FetchedSource, read_url_rows
 from transforms.fetch.resolver import Lookup, system_lookup
 from transforms.fetch.rows import Fetches, fetch_rows
@@ -167,7 +168,9 @@ class _FetchPart(beam.DoFn):
     def setup(self) -> None:
         limits, fetch = self._into.limits, self._into.fetch
         self._block = load_block_list(limits.block, self._into.measure.max_pixels)
-        self._fetcher = Fetcher(fetch, load_opt_out(fetch.consent.opt_out), look_up_as(fetch))
+        opt_out = load_opt_out(fetch.consent.opt_out)
+        kind = Img2DatasetFetcher if fetch.fetcher == "img2dataset" else Fetcher
+        self._fetcher = kind(fetch, opt_out, look_up_as(fetch))
 
     def teardown(self) -> None:
         self._fetcher.close()

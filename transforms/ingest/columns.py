@@ -136,8 +136,7 @@ def _no_media(table: _Table) -> SourceError:
     if table.recognised(URL_COLUMNS, _holds_text):
         return table.error(
             "the table has URLs but no media",
-            "fetch them with img2dataset and name its output folder in a source of type "
-            "`img2dataset`; URL lists need a `urls` source, which this version does not read",
+            "make it a source of type `urls`, which fetches them",
         )
     return table.error("no media column is recognised", "set path_column or bytes_column")
 

@@ -97,7 +97,7 @@ def test_nested_columns_are_not_read_but_lists_of_texts_are():
     ("found", "settings", "told"),
     [
         (untyped("url", "caption"), {}, "the table has URLs but no media; fetch them with img2dat"),
-        (untyped("URL", "TEXT"), {}, "URL lists need a `urls` source"),
+        (untyped("URL", "TEXT"), {}, "a source of type `urls`, which fetches them"),
         (
             untyped("a", "text"),
             {},
