@@ -51,7 +51,7 @@ BATCH = 128
 ROUNDS = 5
 SHARDS = 2
 SAMPLES = {256: 2048, 512: 1024}
-"""Samples of the mixture by short side in pixels: a second and a half of one core, so that starting up weighs little."""
+"""Samples of the mixture by short side in pixels: enough that starting up weighs little."""
 
 DISTINCT = 128
 """Different images; more samples repeat their bytes."""

@@ -23,6 +23,9 @@ TOKENIZER = "tokenizer.model"
 LEDGER = "bad_samples"
 """Stem of the ledgers of bad samples below the run's folder, JSONL."""
 
+OPTIONS = "loader.json"
+"""Name of the loader's options below the run's folder: `trainer.loader.audit` reads them."""
+
 METRICS = "metrics"
 """Stem of the files of metrics below the run's folder, JSONL."""
 
@@ -51,7 +54,9 @@ def open_inputs(recipe: TrainRecipe) -> Mixture:
 
 
 def make_loader(recipe: TrainRecipe, mixture: Mixture, folder: Path) -> Loader:
-    """Returns the loader of this host's rows. Texts are tokenised later, with their prompts.
+    """Returns the loader of this host's rows, and stores its options in the run's folder.
+
+    Texts are tokenised later, with their prompts.
 
     Raises:
         RecipeError: the recipe's data options do not fit the mixture.
@@ -74,9 +79,12 @@ def make_loader(recipe: TrainRecipe, mixture: Mixture, folder: Path) -> Loader:
             host=jax.process_index(),
             hosts=jax.process_count(),
         )
-        return Loader(mixture, options, schedule=_schedule(recipe, mixture))
+        loader = Loader(mixture, options, schedule=_schedule(recipe, mixture))
     except ValueError as error:
         raise RecipeError(f"train.data: {error}") from error
+    if options.host == 0:
+        (folder / OPTIONS).write_text(options.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    return loader
 
 
 def host_file(folder: Path, stem: str) -> Path:

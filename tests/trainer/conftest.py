@@ -1,4 +1,5 @@
 import hashlib
+import importlib
 import io
 import itertools
 import os
@@ -208,11 +209,8 @@ def make_recipe(work):
 @pytest.fixture(scope="session")
 def learned(make_recipe, tmp_path_factory):
     """The folder of a run that has learned: 120 steps of the tiny model."""
-    # Not above: JAX reads its settings when it is first imported.
-    import jax
-
-    from trainer.train import train
-
+    # Not imported above: JAX reads its settings when it is first imported.
+    jax, module = (importlib.import_module(name) for name in ("jax", "trainer.train"))
     folder = tmp_path_factory.mktemp("learned")
     recipe = make_recipe(
         steps=120,
@@ -222,7 +220,7 @@ def learned(make_recipe, tmp_path_factory):
         data={"batch_size": 48},
         optimiser={"learning_rate": 1e-2, "warmup_steps": 10},
     )
-    train(recipe, folder, devices=jax.devices()[:1])
+    module.train(recipe, folder, devices=jax.devices()[:1])
     return folder
 
 

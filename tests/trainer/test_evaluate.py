@@ -6,7 +6,6 @@ import pytest
 from trainer import evaluate, evaluation, export
 from trainer.embedder import load_run
 
-
 DIRECTIONS = {"image_to_text", "text_to_image"}
 
 

@@ -59,6 +59,26 @@ def test_mean_modified_precision_needs_something_relevant():
         metrics.mean_modified_precision(np.zeros((1, 5), bool), np.array([0]))
 
 
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 1000), st.integers(1, 8), st.integers(1, 9), st.integers(1, 6))
+def test_best_relevance_is_that_of_a_sort_with_misses_first(seed, queries, items, k):
+    rng = np.random.default_rng(seed)
+    x = rng.integers(-1, 2, (queries, 2)).astype(np.float32)
+    y = rng.integers(-1, 2, (items, 2)).astype(np.float32)
+    groups = rng.integers(0, 3, items)
+    wanted = rng.integers(-1, 3, (queries, 2))
+    own = rng.integers(-1, items, queries)
+    hits, counts = metrics.best_relevance(x, y, wanted, groups, k, own)
+    assert hits.shape == (queries, min(k, items))
+    for number in range(queries):
+        others = [j for j in range(items) if j != own[number]]
+        right = {j: groups[j] in wanted[number] for j in others}
+        order = sorted(others, key=lambda j: (-float(x[number] @ y[j]), right[j]))
+        expected = [right[j] for j in order[:k]]
+        assert hits[number].tolist()[: len(expected)] == expected
+        assert counts[number] == sum(right.values())
+
+
 def test_nearest_leaves_out_the_query_itself():
     x = unit(7, 4)
     found, scores = metrics.nearest(x, x, 3, exclude_self=True)

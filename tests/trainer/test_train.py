@@ -12,6 +12,7 @@ import pytest
 from trainer import train as train_module
 from trainer.checkpoints import CheckpointError
 from trainer.journal import read_journal
+from trainer.loader import audit
 from trainer.loop import DivergedError
 from trainer.mesh import make_mesh
 from trainer.recipe import RecipeError
@@ -65,6 +66,18 @@ def test_metrics_of_a_run(whole):
     assert 0 <= last["loader_wait"] <= 1
     assert last["mfu"] is None
     assert last["bad_samples"] == 0
+
+
+def test_what_a_run_consumed_can_be_listed(whole, work, capsys):
+    folder, _ = whole
+    options = str(folder / "loader.json")
+    assert audit.main([str(work), "train", "--steps", "0:6", "--options", options]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert len(rows) == 6 * 16
+    assert len({row["key"] for row in rows}) == 6 * 16
+    counts = read_journal(folder / "metrics.jsonl")[-1]["samples"]
+    last = [row["source"] for row in rows if row["step"] in (4, 5)]
+    assert {name: last.count(name) for name in counts} == counts
 
 
 KILLED = """

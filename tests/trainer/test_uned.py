@@ -56,8 +56,8 @@ def test_hits_need_label_and_domain_in_one_index(write_split):
     cars, met = report["domains"]["cars"], report["domains"]["met"]
     # RED and ROSE find each other; GREEN and BLUE find the equal images of met.
     assert cars == {"R@1": 2 / 4, "mMP@5": 2 / 4, "queries": 4, "skipped": 0}
-    # RED finds that of cars, of its label but not its domain. BLUE finds its answer and that of cars
-    # at one score: misses come first.
+    # RED finds that of cars, of its label but not its domain. BLUE finds its answer and that of
+    # cars at one score: misses come first.
     assert met == {"R@1": 0, "mMP@5": 1 / 4, "queries": 2, "skipped": 0}
     assert report["mean"] == {"R@1": 1 / 4, "mMP@5": 3 / 8}
 

@@ -40,9 +40,8 @@ _PILLOW_REFUSES = (
     ValueError,
     EOFError,
     struct.error,
-    Image.DecompressionBombError,
-    Image.DecompressionBombWarning,
 )
+_PILLOW_FEARS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 
 _ORIENTATION_TAG = 0x0112
 _EXIF_WITHIN = 4096
@@ -184,6 +183,8 @@ def _decode_other(data: bytes, options: ImageOptions) -> NDArray[np.uint8]:
         with Image.open(io.BytesIO(data)) as image:
             _check_size(image.height, image.width, options)
             return np.asarray(_to_rgb(ImageOps.exif_transpose(image)))
+    except _PILLOW_FEARS as error:
+        raise BadSampleError(Defect.IMAGE_TOO_LARGE, str(error)) from error
     except _PILLOW_REFUSES as error:
         raise BadSampleError(Defect.IMAGE_UNREADABLE, str(error)) from error
 
