@@ -203,8 +203,8 @@ def _write_crawled(folder: Path, picture: Callable[..., bytes]) -> None:
     (site / "large.png").write_bytes(_large_image())
     for name in ("public.png", "private/picture.png"):
         (site / name).write_bytes(picture(len(name)))
-    rows = [f"{url}\ta picture of the {reason}\n" for reason, url in URLS.items()]
-    rows.append(f"{SITE}/public.png\ta picture that anyone may have\n")
+    urls = [*URLS.values(), f"{SITE}/public.png"]
+    rows = [f"{url}\t{CAPTION.format(number)}\n" for number, url in enumerate(urls, start=950)]
     (folder / "crawled" / "urls.tsv").write_text("url\tcaption\n" + "".join(rows))
 
 

@@ -96,7 +96,11 @@ def test_nested_columns_are_not_read_but_lists_of_texts_are():
 @pytest.mark.parametrize(
     ("found", "settings", "told"),
     [
-        (untyped("url", "caption"), {}, "the table has URLs but no media; make it a source of type `urls`"),
+        (
+            untyped("url", "caption"),
+            {},
+            "the table has URLs but no media; make it a source of type `urls`",
+        ),
         (untyped("URL", "TEXT"), {}, "a source of type `urls`, which fetches them"),
         (
             untyped("a", "text"),
