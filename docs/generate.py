@@ -15,7 +15,7 @@ from pathlib import Path
 
 from docs import records, route, scale
 from docs.checks import ROOT, broken_links, make_targets, pages, unknown_commands
-from pipelines.cli.main import app
+from pipelines.cli.main import build_app
 
 GENERATED: dict[str, Callable[[], str]] = {
     "docs/records.md": records.page,
@@ -55,7 +55,7 @@ def problems(root: Path) -> list[str]:
     found: list[str] = []
     for page in pages(root):
         found += broken_links(page)
-        found += unknown_commands(page, app, targets)
+        found += unknown_commands(page, build_app(), targets)
     return found
 
 

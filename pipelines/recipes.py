@@ -89,7 +89,13 @@ def read_lock(work: Folder) -> Recipe:
             f"{work.uri} is not a work directory: it has no {layout.LOCK}; "
             "`mixwright run RECIPE --work DIR` makes one"
         ) from None
-    return resolve(tomllib.loads(text), origin=work.locate(layout.LOCK))
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(
+            f"{work.locate(layout.LOCK)} is not TOML: {error}; run the recipe again"
+        ) from None
+    return resolve(values, origin=work.locate(layout.LOCK))
 
 
 def open_release(uri: str) -> Work:

@@ -10,6 +10,7 @@ import apache_beam as beam
 import pyarrow as pa
 
 from pipelines.jobs import Job, Settings
+from schemas import layout
 from schemas.tables import EVENTS
 from storage.folders import Folder
 from transforms.parts.tables import encode_table
@@ -18,8 +19,6 @@ from transforms.shards.kept import KeptRows, ReadKeptIds
 from transforms.shards.rank import RankSamples
 from transforms.shards.series import WriteShards
 from transforms.work import Series, Work
-
-EVENTS_FILE = "events.parquet"
 
 
 def families(work: Work) -> dict[str, Folder]:
@@ -63,7 +62,7 @@ def _commit_events(folder: Folder) -> None:
         for name in EVENTS.names:
             columns[name].append(getattr(one, name))
     table = pa.table({name: columns[name] for name in EVENTS.names}, schema=EVENTS)
-    folder.create(EVENTS_FILE, encode_table(table, {"rows": len(table)}))
+    folder.create(layout.EVENTS, encode_table(table, {"rows": len(table)}))
 
 
 def summaries(work: Work) -> list[tuple[Series, list[ShardSummary]]]:

@@ -12,6 +12,7 @@ LOCK = "recipe.lock.toml"
 REPORT = "card/report.html"
 SUPPRESSIONS = "suppressions.txt"
 INTAKES = "intakes"
+EVENTS = "events.parquet"
 
 _COMMITTED = re.compile(r"^(?P<stem>.*part-[0-9a-f]{16})\.v(?P<version>[1-9]\d*)\.parquet$")
 

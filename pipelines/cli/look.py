@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated, Any, Literal, NoReturn
@@ -15,11 +14,10 @@ from pipelines.cards.funnel import read_funnel, total_dropped
 from pipelines.cli import views
 from pipelines.cli.failures import FAILED, explained, say
 from pipelines.cli.options import AsJson, Settings, Threads, WorkUri
-from pipelines.recipes import RecipeError, lock_bytes, read_lock, resolve
+from pipelines.recipes import RecipeError, lock_bytes, open_release, resolve
 from schemas import layout
 from schemas.reasons import REASONS, Reason
 from schemas.recipe import Recipe
-from storage.folders import open_folder
 from transforms.decisions.ledger import DROPPED, KEPT
 from transforms.looking.languages import count_languages
 from transforms.looking.remedies import find_remedy
@@ -38,7 +36,6 @@ from transforms.looking.story import Story, tell
 from transforms.mixtures.weights import MixtureError
 from transforms.parts.tables import list_committed, read_counts
 from transforms.verifying.findings import PROMISES, Finding
-from transforms.verifying.series import EVENTS_FILE
 from transforms.verifying.verify import verify as verify_work
 from transforms.work import Work
 
@@ -60,7 +57,7 @@ Apply = Annotated[
 def verify(work: WorkUri, threads: Threads = 0, as_json: AsJson = False) -> None:
     """Reads everything again: books balance, bytes match, images go with their captions."""
     with explained():
-        release = open_work(work)
+        release = open_release(work)
         console = views.make_console()
         findings = []
         for finding in verify_work(release, threads):
@@ -81,7 +78,7 @@ def verify(work: WorkUri, threads: Threads = 0, as_json: AsJson = False) -> None
 def explain(work: WorkUri, query: Query, as_json: AsJson = False) -> None:
     """Tells what became of an input, by which rule, and what would keep it."""
     with explained():
-        release = open_work(work)
+        release = open_release(work)
         files = release.parts(*release.intakes())
         found = find_rows(release.ingest, files, query)
         if not found.rows:
@@ -110,7 +107,7 @@ def explain(work: WorkUri, query: Query, as_json: AsJson = False) -> None:
 def ledger(work: WorkUri, by: By = "reason", as_json: AsJson = False) -> None:
     """Counts what was kept and what was dropped; the totals balance with the inputs."""
     with explained():
-        release = open_work(work)
+        release = open_release(work)
         _demand_ledgers(release)
         funnels = read_funnel(release)
         inputs, kept = sum(one.inputs for one in funnels), sum(one.kept for one in funnels)
@@ -147,7 +144,7 @@ def slice_(
 ) -> None:
     """Shows what would be kept under other rules; reads columns only, in seconds."""
     with explained():
-        release = open_work(work)
+        release = open_release(work)
         changed = Work(release.folder, _changed_recipe(release, settings or []))
         before = read_outcomes(release) or _decide(release)
         after = _decide(changed)
@@ -188,7 +185,7 @@ def slice_(
 def status(work: WorkUri, as_json: AsJson = False) -> None:
     """Shows how far the route has come, what is stale, and the next command."""
     with explained():
-        release = open_work(work)
+        release = open_release(work)
         states = read_states(release)
         stage = next_stage(states)
         shown = views.shown_path(release)
@@ -212,25 +209,6 @@ def status(work: WorkUri, as_json: AsJson = False) -> None:
         if any(state.state is State.STALE for state in states):
             console.print("\nstale: made under an earlier recipe, or from fewer inputs")
         console.print(f"\nnext  {command}")
-
-
-def open_work(uri: str) -> Work:
-    """Opens a work directory with the recipe that it belongs to.
-
-    Raises:
-        RecipeError: it is none, or its lock cannot be read.
-    """
-    try:
-        folder = open_folder(uri)
-        return Work(folder, read_lock(folder))
-    except RecipeError:
-        raise
-    except tomllib.TOMLDecodeError as error:
-        raise RecipeError(
-            f"{uri}/{layout.LOCK} is not TOML: {error}; run the recipe again"
-        ) from None
-    except ValueError as error:
-        raise RecipeError(f"WORK: {error}") from None
 
 
 def print_story(work: Work, query: str, console: Console) -> None:
@@ -301,9 +279,9 @@ def _demand_ledgers(work: Work) -> None:
 def _count_events(work: Work) -> int | None:
     """Returns how many kept samples could not be written; None before shards are."""
     folders = [series.folder for series in work.series()]
-    if not all(folder.exists(EVENTS_FILE) for folder in folders):
+    if not all(folder.exists(layout.EVENTS) for folder in folders):
         return None
-    return sum(read_counts(folder, EVENTS_FILE)["rows"] for folder in folders)
+    return sum(read_counts(folder, layout.EVENTS)["rows"] for folder in folders)
 
 
 def _finding_values(finding: Finding) -> dict[str, Any]:

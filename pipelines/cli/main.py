@@ -2,39 +2,74 @@
 
 from __future__ import annotations
 
+import sys
+from importlib import import_module
+from typing import NamedTuple
+
 import typer
 
-from pipelines.cli import demo, doctor, fetch, init, look, run, trainer
 
-app = typer.Typer(
-    name="mixwright",
-    help="Turns noisy image-text pairs into reproducible training mixtures.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
+class Command(NamedTuple):
+    """A command: what people type, where its help is listed, and the function behind it."""
+
+    name: str
+    panel: str
+    module: str
+    function: str
+    passes_on: bool = False
+
+
+COMMANDS = (
+    Command("init", "Run", "init", "init"),
+    Command("run", "Run", "run", "run", passes_on=True),
+    Command("demo", "Run", "demo", "demo"),
+    Command("fetch", "Run", "fetch", "fetch"),
+    Command("status", "Look", "look", "status"),
+    Command("ledger", "Look", "look", "ledger"),
+    Command("explain", "Look", "look", "explain"),
+    Command("slice", "Look", "look", "slice_"),
+    Command("verify", "Look", "look", "verify"),
+    Command("train", "Train", "trainer", "train", passes_on=True),
+    Command("evaluate", "Train", "trainer", "evaluate", passes_on=True),
+    Command("audit", "Train", "trainer", "audit", passes_on=True),
+    Command("export", "Train", "trainer", "export", passes_on=True),
+    Command("doctor", "Operate", "doctor", "doctor"),
 )
 
-_PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": False}
 
-app.command("init", rich_help_panel="Run")(init.init)
-app.command("run", rich_help_panel="Run", context_settings=_PASS_ON)(run.run)
-app.command("demo", rich_help_panel="Run")(demo.demo)
-app.command("fetch", rich_help_panel="Run")(fetch.fetch)
-app.command("status", rich_help_panel="Look")(look.status)
-app.command("ledger", rich_help_panel="Look")(look.ledger)
-app.command("explain", rich_help_panel="Look")(look.explain)
-app.command("slice", rich_help_panel="Look")(look.slice_)
-app.command("verify", rich_help_panel="Look")(look.verify)
-for command in (trainer.train, trainer.evaluate, trainer.audit, trainer.export):
-    name = command.__name__
-    app.command(name, rich_help_panel="Train", context_settings=trainer.PASS_ON)(command)
-app.command("doctor", rich_help_panel="Operate")(doctor.doctor)
+def build_app(only: str = "") -> typer.Typer:
+    """Returns the command line.
+
+    Args:
+        only: the one command that is wanted; where there is none of this name, all of them are.
+            Beam takes seconds to import, which commands that look do not need.
+    """
+    app = typer.Typer(
+        name="mixwright",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="markdown",
+    )
+    app.callback()(_mixwright)
+    named = [command for command in COMMANDS if command.name == only]
+    for command in named or COMMANDS:
+        module = import_module(f"pipelines.cli.{command.module}")
+        settings = module.PASS_ON if command.passes_on else {}
+        register = app.command(
+            command.name, rich_help_panel=command.panel, context_settings=settings
+        )
+        register(getattr(module, command.function))
+    return app
+
+
+def _mixwright() -> None:
+    """Turns noisy image-text pairs into reproducible training mixtures."""
 
 
 def main() -> None:
     """Runs the command line."""
-    app()
+    build_app(next(iter(sys.argv[1:]), ""))()
 
 
 if __name__ == "__main__":

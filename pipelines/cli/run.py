@@ -26,6 +26,9 @@ from transforms.work import Work
 _LEFT_OVER_S = 24 * 3600.0
 """Temporary files that have not been written to for so long were left by a process that died."""
 
+PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": False}
+"""Beam options after `--` reach `run` as extra arguments."""
+
 _STAGE_NAMES = ", ".join(STAGES)
 
 

@@ -77,7 +77,7 @@ def test_a_run_that_is_killed_again_and_again_ends_with_the_same_files(
 ) -> None:
     work = tmp_path / "work"
     # The last files are written in one breath: a kill would come too late.
-    most = committed(Path(demo.folder.uri)) - 5
+    most = committed(Path(demo.folder.uri)) * 9 // 10
     moments = random.Random(kills)  # noqa: S311 - moments, no secret
     for files in sorted(moments.sample(range(1, most), kills)):
         kill_at(work, files, delay_s=moments.random() / 10)

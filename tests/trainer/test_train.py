@@ -43,6 +43,28 @@ def toml_of(recipe, path):
     return path
 
 
+@pytest.fixture(scope="module", autouse=True)
+def compile_once():
+    """Keeps the compiled step of each recipe and mesh: most of the time of a run of six steps."""
+    kept = {}
+
+    def once(name):
+        function = getattr(train_module, name)
+
+        def made(recipe, towers, *rest):
+            key = name, recipe.digest(), str(rest)
+            if key not in kept:
+                kept[key] = function(recipe, towers, *rest)
+            return kept[key]
+
+        return made
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("make_step", "initial_state"):
+            patch.setattr(train_module, name, once(name))
+        yield
+
+
 @pytest.fixture(scope="module")
 def whole(make_recipe, tmp_path_factory):
     """An uninterrupted run of six steps."""

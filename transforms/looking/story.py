@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from schemas import layout
 from schemas.keep import Quantile
 from schemas.recipe import Rule
 from schemas.signals import SIGNALS_BY_NAME
@@ -25,7 +26,6 @@ from transforms.decisions.rules import decide_rows
 from transforms.looking.rows import READS_AT_ONCE, RowPlace, find_equal
 from transforms.parts.tables import list_committed, read_table
 from transforms.shards.commit import committed_names
-from transforms.verifying.series import EVENTS_FILE
 from transforms.work import Work
 
 Value = str | float | int | bool | None
@@ -247,8 +247,8 @@ def _find_in_shards(
             for name, members in zip(names, found, strict=True):
                 if members:
                     return ShardPlace(f"{series.path}/{name}.tar", members), ""
-        if series.folder.exists(EVENTS_FILE):
-            events = read_table(series.folder, EVENTS_FILE).to_pylist()
+        if series.folder.exists(layout.EVENTS):
+            events = read_table(series.folder, layout.EVENTS).to_pylist()
             mine = [one for one in events if one["sample_id"] == sample_id]
             if mine:
                 return None, f"{mine[0]['reason']}: {mine[0]['detail']}"

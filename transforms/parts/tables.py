@@ -16,8 +16,15 @@ import pyarrow.parquet as pq
 from schemas.layout import Part, committed_name, parse_committed
 from storage.folders import Folder
 
-ROW_GROUP_ROWS = 2048
-"""Rows per row group: a reader that streams a part holds one group at a time."""
+ROW_GROUP_ROWS = 16_384
+ROW_GROUP_BYTES = 16 << 20
+"""A row group holds so many rows, or bytes before compression, at most.
+
+A reader that streams a part holds one group at a time; opening one costs each column some 40 µs.
+"""
+
+_DICTIONARY_SHARE = 4
+"""Strings are dictionary-encoded where each occurs so many times: others are read faster plain."""
 
 _FOOTERS_AT_ONCE = 16
 
@@ -87,9 +94,29 @@ def encode_table(
         table.replace_schema_metadata(metadata),
         sink,
         compression="zstd",
-        row_group_size=ROW_GROUP_ROWS,
+        row_group_size=_group_rows(table),
+        use_dictionary=_repetitive(table) or False,
     )
     return sink.getvalue()
+
+
+def _group_rows(table: pa.Table) -> int:
+    """Returns how many rows a row group holds."""
+    within_bytes = ROW_GROUP_BYTES * len(table) // max(1, table.nbytes)
+    return max(1, min(ROW_GROUP_ROWS, within_bytes))
+
+
+def _repetitive(table: pa.Table) -> list[str]:
+    """Returns the string columns whose values repeat."""
+    return [
+        name
+        for name, column in zip(table.column_names, table.columns, strict=True)
+        if pa.types.is_dictionary(column.type)
+        or (
+            pa.types.is_string(column.type)
+            and pc.count_distinct(column).as_py() * _DICTIONARY_SHARE <= len(column)
+        )
+    ]
 
 
 def commit_table(

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from schemas import layout
 from schemas.recipe import SplitName
 from schemas.tables import INGEST
 from storage.folders import Folder
@@ -23,8 +24,6 @@ from transforms.verifying.pairs import row_content
 from transforms.verifying.tars import HELD, ScannedShard, scan_shard
 from transforms.verifying.views import check_views
 from transforms.work import Series, Work
-
-EVENTS_FILE = "events.parquet"
 
 _COLUMNS = [name for name in INGEST.names if name not in ("row_digest", "status", "error")]
 _EXAMPLES = 3
@@ -73,7 +72,7 @@ def scan_series(work: Work, series: Series, pool: Executor, tally: Tally) -> Sca
     for shard in shards:
         tally.add(shard.tally)
     present = {entry.name.partition(".")[0] for entry in series.folder.list()}
-    for name in sorted(present - set(names) - {EVENTS_FILE.partition(".")[0]}):
+    for name in sorted(present - set(names) - {layout.EVENTS.partition(".")[0]}):
         at = series.folder.locate(f"{name}.tar")
         remedy = "move it away: no manifest should name it"
         tally.bad(Check.SHARDS, Problem(at, "is there", f"{len(names)} shards", remedy))
@@ -165,10 +164,10 @@ def _check_kept(
 ) -> None:
     """Checks that kept = in shards + events, id by id, each once."""
     series = scanned.series
-    events_at = series.folder.locate(EVENTS_FILE)
+    events_at = series.folder.locate(layout.EVENTS)
     events = np.empty(0, "S16")
     with tally.reading(Check.KEPT, events_at):
-        ids = read_table(series.folder, EVENTS_FILE, ["sample_id"])["sample_id"].to_pylist()
+        ids = read_table(series.folder, layout.EVENTS, ["sample_id"])["sample_id"].to_pylist()
         events = np.frombuffer(bytes.fromhex("".join(ids)), "S16")
     refused = sorted(one.sample_id for shard in scanned.shards for one in shard.refusals)
     if sorted(map(_hex, events)) != refused:
