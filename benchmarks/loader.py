@@ -2,8 +2,9 @@
 
 Every contender reads, decodes, crops and scales the same JPEG images (3:2, noise with the spectrum
 and bit rate of photographs) to 224 × 224, in a process of its own that is bound to the same cores,
-from start to end. Rounds are interleaved; a figure is the median over rounds of the ratio of rates
-in a round. On one core a rate is samples per second of processor time, on all cores per second.
+from start to end. Rounds are interleaved, each in an order of its own; a figure is the median over
+rounds of the ratio of rates in a round. On one core a rate is samples per second of processor time,
+on all cores per second.
 
 - `loader`: one epoch in random order; opening, indexes and every member's checksum count.
 - `later`: the same without checksums, as in every epoch but the first.
@@ -257,9 +258,11 @@ def measure(root: Path, side: int, cores: list[int]) -> list[Figure]:
         "wds_default": partial(run_webdataset, root, side, cores, "pilrgb"),
     }
     rates: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(ROUNDS):
-        for name, run in runs.items():
-            rates[name].append(rate(run, cores))
+    for number in range(ROUNDS):
+        # What ran before leaves memory more or less fragmented: the order changes.
+        for at in np.random.default_rng(number).permutation(len(runs)):
+            name = list(runs)[at]
+            rates[name].append(rate(runs[name], cores))
     shown = ", ".join(f"{name} {statistics.median(found):.0f}" for name, found in rates.items())
     unit = "s" if len(cores) > 1 else "s of processor time"
     print(f"{side} px, {len(cores)} cores, samples/{unit}: {shown}")
