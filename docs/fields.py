@@ -157,7 +157,7 @@ def _number(value: float) -> str:
 def _default(field: FieldInfo) -> str:
     if field.is_required():
         return ""
-    value = field.default
+    value = field.get_default(call_default_factory=True)
     if value is None:
         return "absent"
     first = value[0] if isinstance(value, tuple) and value else value

@@ -13,7 +13,7 @@ from pipelines.jobs import Job, Settings
 from schemas import layout
 from schemas.fetch import Fetch
 from schemas.layout import Part
-from schemas.recipe import Source
+from schemas.sources import Source
 from schemas.tables import PARTS
 from storage.folders import Entry, Folder, open_folder
 from transforms.fetch.diagnosis import FetchTotals, describe

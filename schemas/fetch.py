@@ -10,20 +10,15 @@ import ipaddress
 import re
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
-from schemas.samples import TextRole
+from schemas.sources import Section
 
 _PRODUCT = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}")
 _CONTACT = re.compile(r"[^\s()<>]+@[^\s()<>]+\.[^\s()<>]+|https?://[^\s()<>]+")
-_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Deadlines(_Model):
+class Deadlines(Section):
     """How long one try may take.
 
     Attributes:
@@ -38,7 +33,7 @@ class Deadlines(_Model):
     total_s: float = Field(default=30, gt=0, le=3600)
 
 
-class Politeness(_Model):
+class Politeness(Section):
     """What one host has to bear.
 
     Attributes:
@@ -58,7 +53,7 @@ class Politeness(_Model):
     breaker_s: float = Field(default=60, gt=0, le=86_400)
 
 
-class Consent(_Model):
+class Consent(Section):
     """Whose refusal counts. Nothing is downloaded before it has been looked at.
 
     Attributes:
@@ -75,7 +70,7 @@ class Consent(_Model):
     opt_out: tuple[str, ...] = ()
 
 
-class Retries(_Model):
+class Retries(Section):
     """How often transient failures are tried within one run.
 
     Attributes:
@@ -87,7 +82,7 @@ class Retries(_Model):
     pause_s: float = Field(default=1, ge=0, le=600)
 
 
-class Fetch(_Model):
+class Fetch(Section):
     """How media are fetched.
 
     Attributes:
@@ -122,7 +117,7 @@ class Fetch(_Model):
     hash_mismatch: Literal["refuse", "signal"] = "refuse"
     allow_networks: tuple[str, ...] = ()
     allow_ports: tuple[int, ...] = (80, 443)
-    connect_to: dict[str, str] = {}
+    connect_to: dict[str, str] = Field(default_factory=dict)
     ca_file: str = ""
     deadlines: Deadlines = Deadlines()
     politeness: Politeness = Politeness()
@@ -193,72 +188,3 @@ class Fetch(_Model):
             if not 0 < port < 1 << 16:
                 raise ValueError(f"allow_ports: {port} is no port; use 1 to 65535")
         return value
-
-
-class _FetchedSource(_Model):
-    """What every source has whose media are fetched.
-
-    Attributes:
-        name: names the source in ids, folders and the mixture.
-        path: file or folder, local (relative to the recipe) or `gs://`; the root of locators.
-        files: glob below `path`, where it is a folder; which files belong to the source.
-        licence: licence of samples that do not state their own.
-    """
-
-    name: str
-    path: str
-    files: str = "**"
-    licence: str = ""
-
-    @field_validator("name")
-    @classmethod
-    def _check_name(cls, value: str) -> str:
-        if not _NAME.fullmatch(value):
-            raise ValueError(
-                f"{value!r} is not a name: use 1 to 63 of a-z, 0-9, '-' and '_', "
-                "starting with a letter or digit"
-            )
-        return value
-
-
-class UrlSource(_FetchedSource):
-    """Parquet, CSV, TSV or JSONL whose rows are a URL and its texts.
-
-    Attributes:
-        layout: which columns are what: `auto` goes by their names (LAION, DataComp, Hugging Face,
-            Open Images); `cc` is caption and URL without a header, as CC3M and CC12M come.
-        url_column: column with the URL; recognised where empty.
-        texts: column by role, in order: the first is the primary text. Recognised where empty.
-        sha256_column, md5_column: expected hash of the bytes, in hex or base64; recognised where
-            empty.
-        where: keeps only the rows whose columns equal these values; other rows are not inputs.
-    """
-
-    type: Literal["urls"]
-    layout: Literal["auto", "cc"] = "auto"
-    url_column: str = ""
-    texts: dict[TextRole, str] = {}
-    sha256_column: str = ""
-    md5_column: str = ""
-    where: dict[str, str] = {}
-
-
-class HtmlSource(_FetchedSource):
-    """HTML pages: their images with `alt`, caption, title and the text around them.
-
-    Attributes:
-        page_root: URL that the folder of pages was served from; where given, images below it are
-            taken from the folder. Pages name their own URL with `<link rel=canonical>` or `<base>`
-            where it is empty.
-    """
-
-    type: Literal["html"]
-    files: str = "**/*.htm*"
-    page_root: str = ""
-
-
-class WarcSource(_FetchedSource):
-    """WARC files, plain or gzip: pages, and the images that were crawled with them."""
-
-    type: Literal["warc"]
-    files: str = "**/*.warc*"

@@ -6,13 +6,12 @@ leaves out where inputs lie, how they are cut into parts, and who runs them.
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from schemas.digests import canonical_json, hex_digest
-from schemas.fetch import Fetch, HtmlSource, UrlSource, WarcSource
+from schemas.fetch import Fetch
 from schemas.keep import (
     Between,
     Compare,
@@ -24,11 +23,8 @@ from schemas.keep import (
     parse_keep,
 )
 from schemas.reasons import REASONS, Reason, Stage
-from schemas.samples import TextRole
 from schemas.signals import SIGNALS_BY_NAME
-
-_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
-
+from schemas.sources import HtmlSource, Section, Source, UrlSource, WarcSource, check_name
 
 RULE_REASONS = tuple(
     reason
@@ -38,115 +34,7 @@ RULE_REASONS = tuple(
 """Reasons that a rule can give; the other two of `select` are decided without a signal."""
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-def _check_name(value: str) -> str:
-    if not _NAME.fullmatch(value):
-        raise ValueError(
-            f"{value!r} is not a name: use 1 to 63 of a-z, 0-9, '-' and '_', "
-            "starting with a letter or digit"
-        )
-    return value
-
-
-class _Source(_Model):
-    """What every source has.
-
-    Attributes:
-        name: names the source in ids, folders and the mixture.
-        path: file or folder, local (relative to the recipe) or `gs://`; the root of locators.
-        files: glob below `path`, where it is a folder; which files belong to the source.
-        licence: licence of samples that do not state their own.
-    """
-
-    name: str
-    path: str
-    files: str = "**"
-    licence: str = ""
-
-    _name = field_validator("name")(_check_name)
-
-
-class TableSource(_Source):
-    """Parquet, CSV, TSV or JSONL with a media column and text columns.
-
-    Attributes:
-        path_column: column with the path of the media, relative to `media_root`.
-        bytes_column: column with the media themselves (bytes, or a struct with `bytes`).
-        media_root: folder that paths are relative to; the table's own folder where empty.
-        id_column: column that names a row; media path or digest of the media where empty.
-        texts: column by role, in order: the first is the primary text. Empty columns and `texts`
-            are recognised from the names that LAION, DataComp, img2dataset and Hugging Face use.
-        where: keeps only the rows whose columns equal these values; other rows are not inputs.
-    """
-
-    type: Literal["table"]
-    path_column: str = ""
-    bytes_column: str = ""
-    media_root: str = ""
-    id_column: str = ""
-    texts: dict[TextRole, str] = {}
-    where: dict[str, str] = {}
-
-
-class TextPairSource(_Source):
-    """Parquet, CSV, TSV or JSONL whose rows are a query, a passage and optional negatives.
-
-    Attributes:
-        query_column, passage_column: the query, which is the primary text, and its positive.
-        negatives_column: hard negatives: a list, or JSON that is one.
-        id_column: column that names a row; the digest of its texts where empty.
-    """
-
-    type: Literal["text_pairs"]
-    query_column: str = "query"
-    passage_column: str = "passage"
-    negatives_column: str = ""
-    id_column: str = ""
-
-
-class WebDatasetSource(_Source):
-    """WebDataset tars (`.tar`, `.tar.gz`, `.tgz`): one sample per key.
-
-    Attributes:
-        texts: extension of the member by role, in order; `txt` (or `caption`) as alt-text, and the
-            texts of a `json` member, where empty.
-    """
-
-    type: Literal["webdataset"]
-    files: str = "**/*.tar"
-    texts: dict[TextRole, str] = {}
-
-
-class Img2DatasetSource(_Source):
-    """An output folder of img2dataset: its tars, and its Parquet with status and hashes."""
-
-    type: Literal["img2dataset"]
-    files: str = "**/*.parquet"
-
-
-class FolderSource(_Source):
-    """Images with sidecar texts: `name.jpg` beside `name.txt` or `name.json`."""
-
-    type: Literal["folder"]
-
-
-Source = Annotated[
-    TableSource
-    | TextPairSource
-    | WebDatasetSource
-    | Img2DatasetSource
-    | FolderSource
-    | UrlSource
-    | HtmlSource
-    | WarcSource,
-    Field(discriminator="type"),
-]
-
-
-class BlockList(_Model):
+class BlockList(Section):
     """Media that are never stored. Files hold one hash per line; `#` starts a comment.
 
     Attributes:
@@ -161,7 +49,7 @@ class BlockList(_Model):
     phash_radius: int = Field(default=4, ge=0, le=16)
 
 
-class Ingest(_Model):
+class Ingest(Section):
     """How inputs are taken in.
 
     Attributes:
@@ -177,7 +65,7 @@ class Ingest(_Model):
     block: BlockList = BlockList()
 
 
-class Measure(_Model):
+class Measure(Section):
     """How media are measured.
 
     Attributes:
@@ -187,7 +75,7 @@ class Measure(_Model):
     max_pixels: int = Field(default=100_000_000, ge=1)
 
 
-class Count(_Model):
+class Count(Section):
     """Global counts.
 
     Attributes:
@@ -203,7 +91,7 @@ class Count(_Model):
 Preference = Literal["resolution", "text_quality"]
 
 
-class Dedupe(_Model):
+class Dedupe(Section):
     """Which samples belong together, and which one of them is kept.
 
     Attributes:
@@ -219,7 +107,7 @@ class Dedupe(_Model):
     prefer: tuple[Preference, ...] = ("resolution", "text_quality")
 
 
-class Rule(_Model):
+class Rule(Section):
     """One rule of `select`: a sample whose signal does not satisfy `keep` drops with `reason`.
 
     A null signal does not apply to the sample (an image signal of a text pair): the rule passes.
@@ -271,7 +159,7 @@ class Rule(_Model):
         return self
 
 
-class Select(_Model):
+class Select(Section):
     """The rule list.
 
     Attributes:
@@ -289,7 +177,7 @@ class Select(_Model):
 SplitName = Literal["train", "test"]
 
 
-class Split(_Model):
+class Split(Section):
     """Which kept samples are held out for evaluation.
 
     Attributes:
@@ -306,7 +194,7 @@ class Split(_Model):
         return ("train", "test") if self.held_out else ("train",)
 
 
-class TrainView(_Model):
+class TrainView(Section):
     """A re-encoded image in place of the original bytes.
 
     Attributes:
@@ -320,7 +208,7 @@ class TrainView(_Model):
     quality: int = Field(default=90, ge=1, le=100)
 
 
-class ShardSettings(_Model):
+class ShardSettings(Section):
     """How shards are cut.
 
     Attributes:
@@ -332,7 +220,7 @@ class ShardSettings(_Model):
     train_view: TrainView | None = None
 
 
-class Mixture(_Model):
+class Mixture(Section):
     """A weighted choice of sources.
 
     Attributes:
@@ -346,13 +234,15 @@ class Mixture(_Model):
 
     name: str = "default"
     split: SplitName = "train"
-    weights: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = {}
+    weights: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = Field(
+        default_factory=dict
+    )
     interleave: bool = False
 
-    _name = field_validator("name")(_check_name)
+    _name = field_validator("name")(check_name)
 
 
-class Card(_Model):
+class Card(Section):
     """What people read about the release.
 
     Attributes:
@@ -366,7 +256,7 @@ class Card(_Model):
     licence: str = ""
 
 
-class Recipe(_Model):
+class Recipe(Section):
     """A whole recipe; see the attributes of each section.
 
     Attributes:
@@ -389,7 +279,7 @@ class Recipe(_Model):
     mixtures: tuple[Mixture, ...] = (Mixture(),)
     card: Card = Card()
 
-    _name = field_validator("name")(_check_name)
+    _name = field_validator("name")(check_name)
 
     @model_validator(mode="after")
     def _says_who_fetches(self) -> Recipe:

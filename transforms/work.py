@@ -11,8 +11,9 @@ import orjson
 from schemas import layout
 from schemas.digests import fingerprint, hex_digest
 from schemas.layout import Part
-from schemas.recipe import Recipe, ShardSettings, Source, SplitName
+from schemas.recipe import Recipe, ShardSettings, SplitName
 from schemas.signals import family_signals
+from schemas.sources import Source
 from storage.folders import Folder
 from transforms.decisions.families import Families, read_suppressions
 from transforms.parts.tables import PartFile, list_committed, read_all_notes

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from schemas.fetch import Consent, Fetch, HtmlSource, UrlSource, WarcSource
+from schemas.fetch import Consent, Fetch
+from schemas.sources import HtmlSource, UrlSource, WarcSource
 
 
 def test_the_safe_side_is_the_default() -> None:

@@ -3,11 +3,10 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from schemas.recipe import (
+from schemas.recipe import Recipe, Rule
+from schemas.sources import (
     FolderSource,
     Img2DatasetSource,
-    Recipe,
-    Rule,
     TableSource,
     TextPairSource,
     WebDatasetSource,

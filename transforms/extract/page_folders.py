@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from urllib.parse import quote, unquote, urlsplit
 
-from schemas.fetch import Consent, HtmlSource
+from schemas.fetch import Consent
 from schemas.reasons import Reason
+from schemas.sources import HtmlSource
 from storage.folders import Folder
 from transforms.extract.html import MAX_PAGE_BYTES
 from transforms.extract.page_samples import UNSERVED_HOST, PageReader

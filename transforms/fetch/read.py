@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from schemas.fetch import Fetch, HtmlSource, UrlSource, WarcSource
+from schemas.fetch import Fetch
 from schemas.reasons import Reason
 from schemas.recipe import Ingest
 from schemas.samples import RawSample
+from schemas.sources import HtmlSource, UrlSource, WarcSource
 from storage.folders import Folder
 from transforms.extract.page_folders import read_page_file
 from transforms.extract.warc import read_warc

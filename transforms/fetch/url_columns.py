@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from schemas.fetch import UrlSource
+from schemas.sources import UrlSource
 from transforms.ingest.columns import ID_COLUMNS, Column
 from transforms.ingest.fields import Fields, pick, recognise
 from transforms.ingest.inputs import SourceError

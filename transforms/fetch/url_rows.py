@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from schemas.fetch import UrlSource
 from schemas.reasons import Reason
 from schemas.samples import Kind, MediaRole, RawMedia, RawSample
+from schemas.sources import UrlSource
 from transforms.fetch.records import ExpectedHash, FetchRequest, FetchResult
 from transforms.fetch.url_columns import UrlColumns
 from transforms.ingest.fields import printable, read_record

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import pyarrow as pa
 from pyarrow import types
 
-from schemas.recipe import TableSource, TextPairSource
 from schemas.samples import TextRole
+from schemas.sources import TableSource, TextPairSource
 from transforms.ingest.fields import Fields, pick, recognise
 from transforms.ingest.inputs import SourceError
 

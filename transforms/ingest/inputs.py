@@ -5,9 +5,7 @@ from __future__ import annotations
 import glob
 import re
 
-from schemas.recipe import (
-    Source,
-)
+from schemas.sources import Source
 from storage.folders import Entry, Folder, open_folder
 from transforms.ingest.fields import IMAGE_EXTENSIONS
 from transforms.ingest.sidecars import is_sidecar

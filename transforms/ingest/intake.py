@@ -10,8 +10,9 @@ import orjson
 from apache_beam.pvalue import PCollection
 
 from schemas.digests import hex_digest
-from schemas.recipe import Ingest, Measure, Source
+from schemas.recipe import Ingest, Measure
 from schemas.samples import RawSample
+from schemas.sources import Source
 from storage.folders import Entry, Folder, open_folder
 from transforms.ingest.blocklist import load_block_list
 from transforms.ingest.commit import commit_part

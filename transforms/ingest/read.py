@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator
 from posixpath import dirname
 
 from schemas.reasons import Reason
-from schemas.recipe import Ingest, Source, TableSource, TextPairSource, WebDatasetSource
+from schemas.recipe import Ingest
 from schemas.samples import RawSample, TextRole
+from schemas.sources import Source, TableSource, TextPairSource, WebDatasetSource
 from storage.folders import Folder, open_folder
 from transforms.ingest.columns import NO_COLUMNS, table_columns
 from transforms.ingest.image_folders import read_images

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from schemas.digests import hex_digest, media_id
-from schemas.recipe import Ingest, TableSource
+from schemas.recipe import Ingest
 from schemas.samples import Kind, MediaRole, RawMedia, RawSample
+from schemas.sources import TableSource
 from storage.folders import Folder
 from transforms.ingest.ahead import map_ahead
 from transforms.ingest.columns import TableColumns

@@ -15,8 +15,8 @@ from typing import Any, Literal
 import orjson
 
 from schemas.digests import canonical_json, hex_digest
-from schemas.fetch import UrlSource
-from schemas.recipe import Ingest, Source, TableSource, TextPairSource
+from schemas.recipe import Ingest
+from schemas.sources import Source, TableSource, TextPairSource, UrlSource
 from storage.folders import Entry, Folder
 from transforms.ingest.columns import table_columns
 from transforms.ingest.inputs import stem

@@ -12,8 +12,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from schemas.recipe import TableSource
 from schemas.samples import TextRole
+from schemas.sources import TableSource
 from storage.folders import Entry, Folder
 from transforms.ingest.columns import Column, table_columns
 from transforms.ingest.csv_rows import CsvRows

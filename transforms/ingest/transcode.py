@@ -14,9 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from schemas.digests import hex_digest
-from schemas.fetch import UrlSource
 from schemas.reasons import Reason
-from schemas.recipe import TableSource, TextPairSource
+from schemas.sources import TableSource, TextPairSource, UrlSource
 from storage.folders import Entry, Folder
 from transforms.fetch.cc_lines import CcLines
 from transforms.fetch.url_columns import url_columns

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from schemas.fetch import Consent, HtmlSource
+from schemas.fetch import Consent
 from schemas.reasons import Reason
+from schemas.sources import HtmlSource
 from storage.folders import open_folder
 from transforms.extract.page_folders import read_page_file
 from transforms.fetch.url_rows import UrlRow

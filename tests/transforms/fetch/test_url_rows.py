@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from schemas.fetch import UrlSource
 from schemas.reasons import Reason
 from schemas.samples import TextRole
+from schemas.sources import UrlSource
 from transforms.fetch.cc_lines import CcLines
 from transforms.fetch.records import Evidence, FetchResult, Refusal
 from transforms.fetch.url_columns import url_columns

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from schemas.recipe import Ingest, Source
+from schemas.recipe import Ingest
 from schemas.samples import RawSample
+from schemas.sources import Source
 from storage.folders import open_folder
 from transforms.ingest.inputs import list_inputs, rooted
 from transforms.ingest.read import read_slice

@@ -5,8 +5,8 @@ import re
 import pyarrow as pa
 import pytest
 
-from schemas.recipe import TableSource, TextPairSource
 from schemas.samples import TextRole
+from schemas.sources import TableSource, TextPairSource
 from transforms.ingest.columns import Column, readable_names, table_columns
 from transforms.ingest.inputs import SourceError
 

@@ -5,8 +5,9 @@ import json
 import pytest
 
 from schemas.reasons import Reason
-from schemas.recipe import FolderSource, Ingest
+from schemas.recipe import Ingest
 from schemas.samples import TextRole
+from schemas.sources import FolderSource
 from storage.folders import Entry, open_folder
 from transforms.ingest.image_folders import read_images
 

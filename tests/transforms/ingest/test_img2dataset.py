@@ -10,7 +10,8 @@ import pytest
 import webdataset
 
 from schemas.reasons import Reason
-from schemas.recipe import Img2DatasetSource, Ingest
+from schemas.recipe import Ingest
+from schemas.sources import Img2DatasetSource
 
 SCHEMA = pa.schema(
     [

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from schemas.recipe import (
+from schemas.sources import (
     FolderSource,
     Img2DatasetSource,
     TableSource,

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.reasons import Reason
-from schemas.recipe import FolderSource, TableSource, WebDatasetSource
 from schemas.samples import MediaRole, RawMedia, RawSample
+from schemas.sources import FolderSource, TableSource, WebDatasetSource
 from storage.folders import open_folder
 from transforms.ingest.read import cut_chunks
 

@@ -15,8 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.reasons import Reason
-from schemas.recipe import Ingest, TableSource
+from schemas.recipe import Ingest
 from schemas.samples import TextRole
+from schemas.sources import TableSource
 from transforms.ingest.inputs import SourceError
 from transforms.ingest.rows import matches
 

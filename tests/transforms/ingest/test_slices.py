@@ -6,13 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.recipe import (
-    FolderSource,
-    Img2DatasetSource,
-    Ingest,
-    TableSource,
-    WebDatasetSource,
-)
+from schemas.recipe import Ingest
+from schemas.sources import FolderSource, Img2DatasetSource, TableSource, WebDatasetSource
 from storage.folders import Entry, open_folder
 from transforms.ingest.inputs import SourceError, list_inputs
 from transforms.ingest.slices import Slice, cut_ranges, cut_slices, part_name

@@ -7,8 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from schemas.reasons import Reason
-from schemas.recipe import TextPairSource
 from schemas.samples import Kind, TextRole
+from schemas.sources import TextPairSource
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.reasons import Reason
-from schemas.recipe import TableSource
+from schemas.sources import TableSource
 from storage.errors import StorageError
 from storage.folders import Entry, open_folder
 from transforms.ingest import csv_rows, jsonl_rows, tables

@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.reasons import Reason
-from schemas.recipe import Ingest, WebDatasetSource
+from schemas.recipe import Ingest
 from schemas.samples import Kind, TextRole
 from schemas.shards import ShardSample, ShardText
+from schemas.sources import WebDatasetSource
 from storage.folders import open_folder
 from transforms.ingest.webdataset import read_tar
 
