@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 SOURCES := schemas storage transforms pipelines trainer
-BENCHMARKS := measure select rank mix fetch loader scale
+BENCHMARKS := measure select rank mix fetch loader trainer learning scale
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-crash check format docs lock bench clean $(addprefix bench-,$(BENCHMARKS))

@@ -42,7 +42,7 @@ def train_demo(work: Folder, recipe: Path, *, quiet: bool = False) -> None:
     content = work.read(layout.manifest(TRAINED_ON)) + recipe.read_bytes()
     run = Path(work.locate("train")) / hashlib.sha256(content).hexdigest()[:12]
     if not quiet:
-        console.print(f"\ntraining a tiny model on {TRAINED_ON!r}, two CPU cores, into {run}")
+        console.print(f"\ntraining a tiny model on {TRAINED_ON!r} into {run}")
         sys.stdout.flush()
     arguments = [str(recipe), "--work", work.uri, "--mixture", TRAINED_ON, "--out", str(run)]
     outcome = call("trainer.train", arguments)
