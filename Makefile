@@ -42,7 +42,7 @@ $(addprefix bench-,$(BENCHMARKS)): bench-%: $(VENV)/dev.stamp
 
 lock: $(VENV)/dev.stamp ## Resolves the dependencies anew (needs uv).
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
-	  pyproject.toml requirements/build.in -o requirements/core.txt
+	  --extra train pyproject.toml requirements/build.in -o requirements/core.txt
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
 	  --extra gcp --extra train --extra dev pyproject.toml requirements/build.in -c requirements/core.txt \
 	  -o requirements/dev.txt

@@ -320,7 +320,7 @@ def test_damaged_parquet(root, read):
 
 def test_lists_of_urls_are_refused_with_the_way_out(root, read):
     pq.write_table(pa.table({"URL": ["http://x/1"], "TEXT": ["a"]}), root / "a.parquet")
-    with pytest.raises(SourceError, match="img2dataset"):
+    with pytest.raises(SourceError, match="type `urls`"):
         read()
 
 

@@ -46,6 +46,9 @@ def test_steps_are_items_and_survive_pickling(loader: Loader) -> None:
     ]
 
 
+# JAX, which other tests of the same process import, warns of any fork; the child never uses it.
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_forked_worker_gets_a_loader_of_its_own(loader: Loader) -> None:
     steps = StepDataset(loader.mixture, OPTIONS)
     expected = steps[1]["keys"]
