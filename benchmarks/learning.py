@@ -6,8 +6,8 @@ The settings are those of `examples/demo/train.toml`, the pairs those that the d
 content; each is asked for by its primary text, and a group of pairs that share image or text counts
 as one answer. The untrained model has the same tokenizer and the parameters of step 0. Gains are
 means over both directions and the seeds, in points; the interval is a paired bootstrap over queries
-and seeds. Settings were chosen on parts of the training mixture only, before the held-out pairs
-were looked at; the goals were set before that.
+and seeds. Settings were chosen by three-fold validation within the training mixture. The goal of
+the mean gain was set before that, the others before anything was measured on the held-out pairs.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def run(work: Path) -> list[Figure]:
     return [
         Figure("held_out_r10_gain", gain, "points", ">=", 15),
         Figure("held_out_r10_gain_low", low, "points", ">=", 5),
-        Figure("held_out_r10_gain_worst_seed", min(by_seed), "points", ">=", 10),
+        Figure("held_out_r10_gain_worst_seed", float(min(by_seed)), "points", ">=", 10),
         Figure("held_out_r5_gain", 100 * gains[5][0], "points", ">=", 7.5),
         Figure("training", max(seconds for _, seconds in runs), "s", "<=", 45),
     ]
