@@ -8,6 +8,7 @@ def test_a_tokenizer_learns_from_a_mixture_of_unequal_weights(make_recipe, tmp_p
     recipe = make_recipe(data={"weights": {"web": 0.95, "wiki": 0.05}})
     tokenizer = make_tokenizer(recipe, open_inputs(recipe), tmp_path)
     processor = sentencepiece.SentencePieceProcessor(model_proto=tokenizer.model)
-    words = processor.encode("a yellow disc at the bottom", out_type=str)
-    assert len(words) < 12
+    pieces = processor.encode("a yellow disc at the bottom", out_type=str)
+    # Spelt in pieces of the captions, not in bytes.
+    assert not any(piece.startswith("<0x") for piece in pieces)
     assert (tmp_path / "tokenizer.model").read_bytes() == tokenizer.model
