@@ -16,8 +16,8 @@ from storage.folders import Folder
 from transforms.mixtures.interleave import WriteInterleaved, interleave_digest, take_first
 from transforms.mixtures.manifest import build_interleaved_manifest, build_manifest
 from transforms.mixtures.weights import largest_counts, normalise_weights
-from transforms.shards.commit import committed_names, read_summaries
-from transforms.work import Work
+from transforms.shards.commit import ShardSummary, committed_names, read_summaries
+from transforms.work import Series, Work
 
 
 def families(work: Work) -> dict[str, Folder]:
@@ -27,39 +27,46 @@ def families(work: Work) -> dict[str, Folder]:
 
 def jobs(work: Work, settings: Settings) -> Iterator[Job]:
     """Writes manifests; yields one job for every pre-mixed series that lacks shards."""
+    found = summaries(work)
+    intakes = [intake.name for intake in work.intakes()]
     for mixture in work.recipe.mixtures:
-        shards = committed_shards(work, mixture)
-        manifest = build_manifest(work.recipe, mixture, shards, _parent(work, mixture))
+        shards = committed_shards(found, mixture, intakes)
+        manifest = build_manifest(
+            work.recipe, mixture, shards, _parent(work, mixture, found, intakes[:-1])
+        )
         work.folder.replace(layout.manifest(mixture.name), manifest.to_bytes())
         if mixture.interleave:
             yield from _interleave(work, settings, mixture, shards)
 
 
 def committed_shards(
-    work: Work, mixture: Mixture, intakes: int | None = None
+    found: list[tuple[Series, list[ShardSummary]]], mixture: Mixture, intakes: list[str]
 ) -> dict[str, list[Shard]]:
     """Returns the shards that a mixture draws from, by source, in the order of the intakes.
 
     Args:
-        work: the work directory.
+        found: the committed shards of every series.
         mixture: says which split.
-        intakes: only those of the first so many intakes; of all where absent.
+        intakes: only those of these intakes.
     """
-    names = {intake.name for intake in work.intakes()[:intakes]}
-    found: dict[str, list[Shard]] = {}
-    for series, several in summaries(work):
-        shards = found.setdefault(series.source, [])
-        if series.intake in names and series.split == mixture.split:
+    by_source: dict[str, list[Shard]] = {}
+    for series, several in found:
+        shards = by_source.setdefault(series.source, [])
+        if series.intake in intakes and series.split == mixture.split:
             shards += [summary.to_shard(series.path) for summary in several]
-    return found
+    return by_source
 
 
-def _parent(work: Work, mixture: Mixture) -> str | None:
+def _parent(
+    work: Work,
+    mixture: Mixture,
+    found: list[tuple[Series, list[ShardSummary]]],
+    before: list[str],
+) -> str | None:
     """Returns the merkle root of the same mixture before the last intake came in."""
-    before = len(work.intakes()) - 1
-    if before < 1:
+    if not before:
         return None
-    earlier = committed_shards(work, mixture, before)
+    earlier = committed_shards(found, mixture, before)
     empty = {source for source, shards in earlier.items() if not shards}
     weights = {name: one for name, one in mixture.weights.items() if name not in empty}
     if empty == set(earlier) or (mixture.weights and not any(weights.values())):
