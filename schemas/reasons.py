@@ -9,6 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+OK = "ok"
+"""The status of a row, or of its image, that can be used; every other status is a reason."""
+
 
 class Stage(StrEnum):
     """The stages of the route that can refuse a sample, in order."""

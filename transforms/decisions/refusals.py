@@ -10,13 +10,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from schemas.reasons import OK
 from transforms.decisions.columns import Mask, column, id_bytes
 
 Verdicts = npt.NDArray[np.int16]
 """What becomes of each row: the index of the rule that drops it, or one of `Verdict`."""
-
-OK = "ok"
-"""The status of a row, or of its image, that can be used."""
 
 
 class Verdict(IntEnum):

@@ -10,15 +10,13 @@ import pyarrow as pa
 
 from schemas.digests import canonical_json, hex_digest, media_id, sample_id
 from schemas.layout import Part
-from schemas.reasons import Reason
+from schemas.reasons import OK, Reason
 from schemas.samples import Kind, RawSample
 from schemas.tables import INGEST
 from storage.folders import Folder
 from transforms.ingest.blocklist import BlockList
 from transforms.parts.media import MediaTar
 from transforms.parts.tables import PartFile, commit_table
-
-OK = "ok"
 
 StoredRow = dict[str, Any]
 """A row of `schemas.tables.INGEST`."""

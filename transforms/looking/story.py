@@ -15,13 +15,14 @@ import pyarrow.compute as pc
 
 from schemas import layout
 from schemas.keep import Quantile
+from schemas.reasons import OK
 from schemas.recipe import Rule
 from schemas.signals import SIGNALS_BY_NAME
 from storage.folders import Folder
 from transforms.decisions.columns import stored_numbers
 from transforms.decisions.cuts import read_cuts
 from transforms.decisions.quantiles import Cut
-from transforms.decisions.refusals import OK, Verdict
+from transforms.decisions.refusals import Verdict
 from transforms.decisions.rules import decide_rows
 from transforms.looking.rows import READS_AT_ONCE, RowPlace, find_equal
 from transforms.parts.tables import list_committed, read_table

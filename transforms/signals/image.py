@@ -23,16 +23,13 @@ import numpy.typing as npt
 import pyarrow as pa
 from PIL import AvifImagePlugin, ExifTags, Image, UnidentifiedImageError
 
-from schemas.reasons import Reason
+from schemas.reasons import OK, Reason
 from schemas.signals import ROUND_DECIMALS
 from schemas.tables import family_schema
 from transforms.signals.formats import FORMATS, describe
 from transforms.signals.hashes import dhash, phash, pixel_digest
 
 FAMILY = "measure/image"
-OK = "ok"
-"""Status of an image that was measured; others are reasons, or null where there is no image."""
-
 IMAGE_COLUMNS = pa.schema([field for field in family_schema(FAMILY) if field.name != "sample_id"])
 """Columns of `measure_images`: every signal, then `status` and `error`."""
 
